@@ -1,0 +1,1 @@
+"""Status callbacks to tenants: signed, and never to where a tenant must not reach."""

@@ -1,0 +1,1 @@
+"""How Hermes talks to Restate: serialisation inside handlers, the ingress from outside."""

@@ -1,0 +1,115 @@
+"""Restate's ingress, the trusted door, over one pool of kept-alive connections."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from domain.delivery import Receipt
+from domain.message import MessageOrder
+from domain.ports import EngineUnavailable
+from domain.timeline import Record
+
+_encode = msgspec.json.Encoder().encode
+_JSON = {"content-type": "application/json"}
+_TIMEOUT = aiohttp.ClientTimeout(total=10, connect=2)
+_CONNECTIONS = 128
+
+
+class _Snapshot(msgspec.Struct):
+    order: MessageOrder
+    record: Record
+
+
+class _Accepted(msgspec.Struct):
+    status: str
+
+
+_decode_snapshot = msgspec.json.Decoder(_Snapshot).decode
+_decode_accepted = msgspec.json.Decoder(_Accepted).decode
+_decode_bool = msgspec.json.Decoder(bool).decode
+
+
+class RestateIngress:
+    """Starts messages, asks about them, and brings them receipts. Made on a running event loop.
+
+    Every method raises EngineUnavailable when Restate did not confirm; each may be repeated.
+    """
+
+    def __init__(self, base_url: str) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._http = aiohttp.ClientSession(
+            timeout=_TIMEOUT,
+            connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=60),
+            # Tracing of our own goes by explicit headers; cookies and redirects have no place.
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            # A handler without input refuses a request that names a content type.
+            skip_auto_headers=("content-type", "user-agent"),
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.close()
+
+    async def start(
+        self, message_id: str, order: MessageOrder, *, traceparent: str | None, repeatable: bool
+    ) -> bool:
+        """Hand over a message; returns False when Restate already had it under this id."""
+        headers = dict(_JSON)
+        if traceparent is not None:
+            headers["traceparent"] = traceparent
+        if repeatable:
+            headers["idempotency-key"] = message_id
+        path = f"/restate/send/Message/{message_id}/send"
+        body = await self._post(path, _encode(order), headers)
+        return not repeatable or _decode_accepted(body).status == "Accepted"
+
+    async def status(self, message_id: str) -> tuple[MessageOrder, Record] | None:
+        """The live state of a message, None when Restate holds none."""
+        body = await self._post(f"/restate/call/Message/{message_id}/status", None, {})
+        if not body:
+            return None
+        snapshot = _decode_snapshot(body)
+        return snapshot.order, snapshot.record
+
+    async def cancel(self, message_id: str) -> bool:
+        """Ask for cancellation; False when the message has already ended or is not there."""
+        return _decode_bool(await self._post(f"/restate/call/Message/{message_id}/cancel", None, {}))
+
+    async def report(self, message_id: str, receipt: Receipt) -> None:
+        """Bring a message a receipt through its object."""
+        await self._post(f"/restate/send/Message/{message_id}/receipt", _encode(receipt), _JSON)
+
+    async def resolve(self, ref: str, receipt: Receipt) -> None:
+        """Bring a receipt straight to the awakeable that waits for it.
+
+        Cheaper than `report`, and silently lost when nobody waits any more.
+        """
+        await self._post(f"/restate/awakeables/{ref}/resolve", _encode(receipt), _JSON)
+
+    async def ready(self) -> bool:
+        """True when Restate answers its health check."""
+        try:
+            async with self._http.get(f"{self._base_url}/restate/health") as response:
+                return response.status == HTTPStatus.OK
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    async def _post(self, path: str, body: bytes | None, headers: dict[str, str]) -> bytes:
+        try:
+            async with self._http.post(self._base_url + path, data=body, headers=headers) as answer:
+                content = await answer.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise EngineUnavailable(f"{type(error).__name__} at {path}") from error
+        if answer.status not in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
+            raise EngineUnavailable(_explain(path, answer))
+        return content
+
+
+def _explain(path: str, answer: Any) -> str:
+    # Never the body: it can hold a stack trace.
+    return f"HTTP {answer.status} at {path}"

@@ -1,0 +1,260 @@
+"""From a delivery receipt to the attempt that it is about, and on to the message.
+
+A receipt names the SMSC's id, which is known once the response has been journalled. Until then,
+and for attempts whose response was lost, the user_message_reference that some carriers echo
+helps; what fits nothing is kept, since the response may still come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Protocol, TypeVar
+
+from adapters.smpp.constants import CommandStatus, Tag
+from adapters.smpp.journal import Journal, Part, PartState, StoredReceipt
+from adapters.smpp.outcomes import meaning
+from adapters.smpp.pdu import DataSm, DeliverSm
+from adapters.smpp.receipt import parse_receipt
+from adapters.smpp.session import EsmeSession
+from domain.delivery import Receipt
+from domain.ports import EngineUnavailable
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+logger = logging.getLogger(__name__)
+
+_REMEMBERED = 50_000
+"""Parts and unmatched receipts kept in memory; the journal has the others."""
+_SENDERS = 32
+"""Receipts on their way to Restate at once."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+_REFERENCE_VALID = 86_400.0
+"""Seconds for which a 16-bit reference is trusted to mean the same part."""
+_REFERENCE = int(Tag.USER_MESSAGE_REFERENCE)
+
+
+class ReceiptSink(Protocol):
+    """Where receipts go. Both raise EngineUnavailable and may be repeated."""
+
+    async def resolve(self, ref: str, receipt: Receipt) -> None:
+        """To the awakeable that waits."""
+
+    async def report(self, message_id: str, receipt: Receipt) -> None:
+        """To the Message object."""
+
+
+class Correlator:
+    """Stores receipts, finds their attempts and forwards them. Made on a running event loop."""
+
+    def __init__(self, journal: Journal, sink: ReceiptSink) -> None:
+        self._journal = journal
+        self._sink = sink
+        self._by_smsc_id: dict[tuple[str, str], Part] = {}
+        self._in_flight: dict[tuple[str, int], Part] = {}
+        self._unmatched: dict[tuple[str, str], list[StoredReceipt]] = {}
+        self._outbox: asyncio.Queue[tuple[Part, Receipt, Sequence[StoredReceipt]]] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        self._senders = [loop.create_task(self._send()) for _ in range(_SENDERS)]
+        self._lookups: set[asyncio.Task[None]] = set()
+
+    @property
+    def unmatched(self) -> int:
+        """Receipts held because no attempt fits them."""
+        return sum(map(len, self._unmatched.values()))
+
+    async def recover(self) -> None:
+        """Take up the receipts that an earlier process stored and did not forward."""
+        for receipt in await self._journal.receipts_to_forward():
+            await self._look_up(receipt)
+
+    async def close(self) -> None:
+        """Stop forwarding; what is left is taken up by `recover`."""
+        tasks = [*self._senders, *self._lookups]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # What the pool tells
+
+    def submitting(self, part: Part) -> None:
+        """A part goes to the socket: receipts for it may come from now on."""
+        self._in_flight[part.carrier, part.reference] = part
+
+    def answered(self, part: Part) -> None:
+        """A part has its response, or will never have one."""
+        self._in_flight.pop((part.carrier, part.reference), None)
+        if part.smsc_id is None:
+            early = [r for held in self._unmatched.values() for r in held if _names(r, part)]
+        else:
+            key = (part.carrier, part.smsc_id)
+            _remember(self._by_smsc_id, key, part)
+            early = self._unmatched.pop(key, [])
+        for receipt in early:
+            self._spawn_look_up(receipt)
+
+    async def release(self, message: str, attempt: int) -> None:
+        """The attempt's awakeable is heard no more: report to the message, also what was already
+        forwarded, since it may have come too late."""
+        await self._journal.release(message, attempt)
+        parts = await self._journal.parts_of(message, attempt)
+        for part in parts:
+            if part.smsc_id is not None:
+                # The next lookup reads the journal, which knows.
+                self._by_smsc_id.pop((part.carrier, part.smsc_id), None)
+        for receipt in await self._journal.receipts_of(parts):
+            await self._look_up(receipt)
+
+    # What the carriers tell
+
+    def on_receipt(
+        self, carrier: str, session: EsmeSession, sequence: int, pdu: DeliverSm | DataSm
+    ) -> bool:
+        """Take a deliver_sm; False when it is no receipt. Acknowledged once it is on disk."""
+        parsed = parse_receipt(pdu)
+        if parsed is None:
+            return False
+        reference = pdu.tlvs.get(_REFERENCE)
+        receipt = StoredReceipt(
+            carrier=carrier,
+            smsc_id=parsed.message_id,
+            state=parsed.state,
+            stat=parsed.stat or parsed.state.name,
+            error=parsed.error,
+            final=parsed.final,
+            destination=pdu.source_addr.lstrip("+"),
+            reference=None if reference is None else int.from_bytes(reference, "big"),
+            received_at=time.time(),
+        )
+
+        def stored(written: asyncio.Future[int]) -> None:
+            if written.cancelled() or written.exception() is not None:
+                logger.error("receipt %s of %s not stored", receipt.smsc_id, carrier)
+                session.acknowledge(sequence, pdu.command_id, CommandStatus.ESME_RX_T_APPN)
+                return
+            session.acknowledge(sequence, pdu.command_id)
+            if written.result():
+                self._stored(receipt)
+
+        self._journal.store(receipt).add_done_callback(stored)
+        return True
+
+    def _stored(self, receipt: StoredReceipt) -> None:
+        part = self._by_smsc_id.get((receipt.carrier, receipt.smsc_id))
+        if part is not None and part.parts == 1 and receipt.final and not part.signalled:
+            self._forward(part, [receipt])
+        elif part is None and self._is_in_flight(receipt):
+            self._hold(receipt)
+        else:
+            self._spawn_look_up(receipt)
+
+    # Finding the attempt
+
+    def _spawn_look_up(self, receipt: StoredReceipt) -> None:
+        task = asyncio.get_running_loop().create_task(self._look_up(receipt))
+        self._lookups.add(task)
+        task.add_done_callback(self._lookups.discard)
+
+    async def _look_up(self, receipt: StoredReceipt) -> None:
+        part = self._by_smsc_id.get((receipt.carrier, receipt.smsc_id))
+        if part is None:
+            part = await self._journal.part_by_smsc_id(receipt.carrier, receipt.smsc_id)
+        if part is None and receipt.reference is not None and not self._is_in_flight(receipt):
+            part = await self._journal.part_by_reference(
+                receipt.carrier,
+                receipt.reference,
+                receipt.destination,
+                time.time() - _REFERENCE_VALID,
+            )
+            if part is not None:
+                part.state, part.smsc_id = PartState.ACCEPTED, receipt.smsc_id
+                await self._journal.settle(part)
+        if part is None:
+            self._hold(receipt)
+        elif part.parts == 1:
+            self._forward(part, [receipt])
+        else:
+            await self._aggregate(part)
+
+    async def _aggregate(self, part: Part) -> None:
+        """A message of several parts has arrived when all have, and failed when one has."""
+        parts = await self._journal.parts_of(part.message, part.attempt)
+        final: dict[str, StoredReceipt] = {}
+        for receipt in await self._journal.receipts_of(parts):
+            if receipt.final:
+                final[receipt.smsc_id] = receipt
+        failed = [r for r in final.values() if meaning(r.state, r.error)[1] is not None]
+        if failed:
+            self._forward(part, failed)
+        elif len(final) == part.parts:
+            self._forward(part, list(final.values()))
+
+    def _is_in_flight(self, receipt: StoredReceipt) -> bool:
+        if receipt.reference is None:
+            return False
+        part = self._in_flight.get((receipt.carrier, receipt.reference))
+        return part is not None and part.destination == receipt.destination
+
+    def _hold(self, receipt: StoredReceipt) -> None:
+        key = (receipt.carrier, receipt.smsc_id)
+        held = self._unmatched.get(key)
+        if held is not None:
+            held.append(receipt)
+        else:
+            _remember(self._unmatched, key, [receipt])
+
+    # Forwarding
+
+    def _forward(self, part: Part, stored: Sequence[StoredReceipt]) -> None:
+        last = stored[-1]
+        level, failure = meaning(last.state, last.error)
+        receipt = Receipt(
+            attempt=part.attempt,
+            at=datetime.fromtimestamp(last.received_at, UTC),
+            level=level,
+            failure=failure,
+            provider=part.carrier,
+            provider_status=f"{last.stat} err:{last.error}" if last.error else last.stat,
+            id=f"{last.carrier}/{last.smsc_id}/{last.state}",
+            final=last.final,
+        )
+        self._outbox.put_nowait((part, receipt, stored))
+
+    async def _send(self) -> None:
+        while True:
+            part, receipt, stored = await self._outbox.get()
+            # An awakeable takes one value, and it is kept for the one that settles the attempt.
+            first = receipt.final and not part.signalled and not part.released
+            part.signalled = True
+            pause = _FIRST_PAUSE
+            while True:
+                try:
+                    if first:
+                        await self._sink.resolve(part.receipt_ref, receipt)
+                    else:
+                        await self._sink.report(part.message, receipt)
+                    break
+                except EngineUnavailable as error:
+                    logger.warning("receipt for %s waits: %s", part.message, error)
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, _LONGEST_PAUSE)
+            for one in stored:
+                self._journal.forwarded(one)
+
+
+def _names(receipt: StoredReceipt, part: Part) -> bool:
+    return (receipt.carrier, receipt.reference, receipt.destination) == (
+        part.carrier,
+        part.reference,
+        part.destination,
+    )
+
+
+def _remember(memory: dict[_K, _V], key: _K, value: _V) -> None:
+    """Add to a bounded memory; the oldest goes first."""
+    memory[key] = value
+    if len(memory) > _REMEMBERED:
+        del memory[next(iter(memory))]

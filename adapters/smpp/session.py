@@ -1,0 +1,728 @@
+"""One SMPP session: what both sides share, the ESME's side, and the SMSC's.
+
+A session owns its socket, its sequence numbers, its window and its timers, and shares nothing.
+It neither redials nor retries, and it decides nothing about messages: it says what the peer said,
+or that nobody can know (OutcomeUnknownError), and its owner goes on from there.
+
+Everything here runs on the event loop's thread. Callbacks are plain functions that must not block;
+they answer at once or later, by sequence number, which is how a receipt is stored before it is
+acknowledged.
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, cast
+
+from adapters.smpp.constants import (
+    HEADER_LENGTH,
+    INTERFACE_VERSION,
+    MAX_COMMAND_LENGTH,
+    MAX_SEQUENCE_NUMBER,
+    RESPONSE_BIT,
+    CommandId,
+    CommandStatus,
+    Tag,
+    status_name,
+)
+from adapters.smpp.pdu import (
+    HEADER,
+    PDU_TYPES,
+    Bind,
+    BindReceiver,
+    BindTransmitter,
+    DataSm,
+    DeliverSm,
+    PduError,
+    SubmitSm,
+    SubmitSmResp,
+    decode_body,
+)
+
+# Plain integers for the paths that run for every message.
+_SUBMIT_SM = int(CommandId.SUBMIT_SM)
+_SUBMIT_SM_RESP = int(CommandId.SUBMIT_SM_RESP)
+_DELIVER_SM = int(CommandId.DELIVER_SM)
+_DATA_SM = int(CommandId.DATA_SM)
+_ENQUIRE_LINK = int(CommandId.ENQUIRE_LINK)
+_ENQUIRE_LINK_RESP = int(CommandId.ENQUIRE_LINK_RESP)
+_UNBIND = int(CommandId.UNBIND)
+_GENERIC_NACK = int(CommandId.GENERIC_NACK)
+_BINDS = frozenset(
+    int(command_id)
+    for command_id in (
+        CommandId.BIND_RECEIVER,
+        CommandId.BIND_TRANSMITTER,
+        CommandId.BIND_TRANSCEIVER,
+    )
+)
+
+_CLOSE_GRACE: Final = 1.0
+"""Seconds for the last octets to leave before the socket is aborted."""
+_STALL_GRACE: Final = 0.05
+"""Seconds between the first suspicion of silence and the verdict."""
+
+
+class OutcomeUnknownError(Exception):
+    """A request was written and no answer came: the peer may or may not have acted on it."""
+
+
+class LinkLost(OutcomeUnknownError, ConnectionError):
+    """The link went before the answer came."""
+
+
+class ResponseTimeout(OutcomeUnknownError, TimeoutError):
+    """The response timer (section 7.2) ran out. The request still holds its window slot."""
+
+
+class BindRefused(Exception):
+    """The SMSC answered the bind with an error, `command_status`."""
+
+    def __init__(self, command_status: int) -> None:
+        super().__init__(status_name(command_status))
+        self.command_status = command_status
+
+
+class NotBound(Exception):
+    """The session cannot carry this request now. Nothing was written."""
+
+
+class WindowFull(Exception):
+    """As many requests are unanswered as the window allows. Nothing was written."""
+
+
+class CloseReason(Enum):
+    """Why a session ended."""
+
+    UNBOUND = "unbound"
+    """This side unbound or closed it."""
+    PEER_UNBOUND = "peer_unbound"
+    """The peer sent unbind."""
+    LOST = "lost"
+    """The peer closed the connection, or the network did."""
+    SILENT = "silent"
+    """Nothing was heard, not even an answer to enquire_link."""
+    STALLED = "stalled"
+    """Every window slot is held by a request whose response timer ran out."""
+    BAD_LENGTH = "bad_length"
+    """A command_length out of bounds: what follows in the stream cannot be understood."""
+    NOT_BOUND = "not_bound"
+    """No bind within the session_init timer, or one that was refused."""
+    ABORTED = "aborted"
+    """This side cut the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """Seconds (section 7.2).
+
+    A silent link is noticed after `enquire_link` + `enquire_link_timeout` + 0.05: under 5 s here.
+    `response` bounds how long a request's future stays unresolved, not how long it holds its slot.
+    """
+
+    session_init: float = 10.0
+    enquire_link: float = 2.0
+    enquire_link_timeout: float = 2.0
+    response: float = 10.0
+
+
+DEFAULT_TIMERS: Final = Timers()
+
+
+class _State(Enum):
+    OPEN = 1
+    BOUND = 2
+    UNBINDING = 3
+    CLOSED = 4
+
+
+class Session(asyncio.Protocol):
+    """What the two sides of a session share. Made on a running event loop."""
+
+    def __init__(self, *, window: int, timers: Timers = DEFAULT_TIMERS) -> None:
+        if window < 1:
+            raise ValueError(f"a window has at least one slot, not {window}")
+        self.window: Final = window
+        self.timers: Final = timers
+        self.close_reason: CloseReason | None = None
+        self.late_responses = 0
+        """Responses that came after their future had been resolved or canceled."""
+        self.unexpected_responses = 0
+        """Responses that answer no request of ours; they are dropped."""
+        self._loop = asyncio.get_running_loop()
+        self._state = _State.OPEN
+        self._transport: asyncio.Transport | None = None
+        self._closed: asyncio.Future[CloseReason] = self._loop.create_future()
+        self._remainder = b""
+        self._sequence = 0
+        # Windowed requests: future, the command_id that answers it, when it was sent. A dict keeps
+        # the order of sending, so the overdue ones are always first.
+        self._pending: dict[int, tuple[asyncio.Future[Any], int, float]] = {}
+        # bind and unbind, which no window holds back: future, the command_id that answers.
+        self._control: dict[int, tuple[asyncio.Future[int], int]] = {}
+        self._drained: asyncio.Future[None] | None = None
+        self._out: list[bytes] = []
+        self._flush_is_due = False
+        self._opened_at = self._last_received = self._loop.time()
+        self._enquired_at: float | None = None
+        self._suspected = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    # -- what an owner asks ---------------------------------------------------------------------
+
+    @property
+    def closed(self) -> asyncio.Future[CloseReason]:
+        """Resolves when the connection is gone.
+
+        Each use gives a future of its own, so canceling one waiter does not disturb another.
+        """
+        return asyncio.shield(self._closed)
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether requests can be sent, as far as this side knows."""
+        return self._state is _State.BOUND
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that hold a window slot: unanswered, overdue ones included."""
+        return len(self._pending)
+
+    @property
+    def free(self) -> int:
+        """Window slots a request could take now; 0 when not bound."""
+        return self.window - len(self._pending) if self._state is _State.BOUND else 0
+
+    @property
+    def peer(self) -> str:
+        """`host:port` of the other side, empty before there is a connection."""
+        name = self._transport.get_extra_info("peername") if self._transport else None
+        return f"{name[0]}:{name[1]}" if name else ""
+
+    async def unbind(self) -> None:
+        """Stop sending, wait for what is in flight, unbind, and close.
+
+        Each of the two waits lasts at most the response timer; an owner in a hurry cancels this
+        and calls `abort`. Returns when the connection is gone, at once when it already is. What
+        stays unanswered fails with LinkLost.
+        """
+        if self._state is _State.BOUND:
+            self._state = _State.UNBINDING
+            if self._unsettled():
+                self._drained = self._loop.create_future()
+                await asyncio.wait(
+                    (self._drained, self._closed),
+                    timeout=self.timers.response,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+            if self._state is _State.UNBINDING:
+                answer = self._request_control(_UNBIND, b"")
+                with contextlib.suppress(TimeoutError, LinkLost):
+                    async with asyncio.timeout(self.timers.response):
+                        await answer
+            self._close(CloseReason.UNBOUND)
+        elif self._state is _State.OPEN:
+            self._close(CloseReason.UNBOUND)
+        await self.closed
+
+    def abort(self) -> None:
+        """Cut the connection now. What is in flight fails with LinkLost."""
+        if self.close_reason is None:
+            self.close_reason = CloseReason.ABORTED
+        self._state = _State.CLOSED
+        if self._transport is not None:
+            self._transport.abort()
+        else:
+            self.connection_lost(None)
+
+    # -- asyncio.Protocol -----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio."""
+        # Not isinstance: uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
+        if self._state is _State.CLOSED:
+            self._transport.abort()
+            return
+        if (sock := transport.get_extra_info("socket")) is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._opened_at = self._last_received = self._loop.time()
+        self._tick()
+
+    def data_received(self, data: bytes) -> None:
+        """Called by asyncio: cut the stream into PDUs and act on each."""
+        self._last_received = self._loop.time()
+        if self._remainder:
+            data = self._remainder + data
+        position = 0
+        available = len(data)
+        # Answers to everything in `data` leave in one write, the one at the end.
+        self._flush_is_due = True
+        try:
+            while available - position >= HEADER_LENGTH and self._state is not _State.CLOSED:
+                length, command_id, command_status, sequence = HEADER.unpack_from(data, position)
+                if not HEADER_LENGTH <= length <= MAX_COMMAND_LENGTH:
+                    self._send(_GENERIC_NACK, CommandStatus.ESME_RINVCMDLEN, sequence)
+                    self._close(CloseReason.BAD_LENGTH)
+                    break
+                end = position + length
+                if end > available:
+                    break
+                position += HEADER_LENGTH
+                if command_id & RESPONSE_BIT:
+                    self._response(command_id, command_status, sequence, data, position, end)
+                else:
+                    self._request(command_id, sequence, data, position, end)
+                position = end
+        finally:
+            self._flush()
+        self._remainder = data[position:] if self._state is not _State.CLOSED else b""
+
+    def eof_received(self) -> bool:
+        """Called by asyncio: SMPP has no half-open session, so the connection closes."""
+        return False
+
+    def pause_writing(self) -> None:
+        """Called by asyncio: the peer does not read, so it is not read either.
+
+        What it asks would only pile up answers.
+        """
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Called by asyncio."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by asyncio: settle everything that still waits."""
+        if self._closed.done():
+            return
+        self._state = _State.CLOSED
+        reason = self.close_reason = self.close_reason or CloseReason.LOST
+        if self._timer is not None:
+            self._timer.cancel()
+        self._out.clear()
+        waiting: list[asyncio.Future[Any]] = [entry[0] for entry in self._pending.values()]
+        waiting.extend(entry[0] for entry in self._control.values())
+        self._pending.clear()
+        self._control.clear()
+        for future in waiting:
+            if not future.done():
+                future.set_exception(LinkLost(reason.value))
+        self._closed.set_result(reason)
+
+    # -- requests of ours -----------------------------------------------------------------------
+
+    def _next_sequence(self) -> int:
+        sequence = self._sequence
+        while True:
+            sequence = sequence % MAX_SEQUENCE_NUMBER + 1
+            if sequence not in self._pending and sequence not in self._control:
+                self._sequence = sequence
+                return sequence
+
+    def _request_windowed(self, command_id: int, body: bytes) -> asyncio.Future[Any]:
+        if self._state is not _State.BOUND:
+            raise NotBound(self._state.name)
+        if len(self._pending) >= self.window:
+            raise WindowFull(f"{self.window} requests are unanswered")
+        length = HEADER_LENGTH + len(body)
+        if length > MAX_COMMAND_LENGTH:
+            raise PduError(CommandStatus.ESME_RINVCMDLEN, f"{length} octets are too many")
+        sequence = self._next_sequence()
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._pending[sequence] = (future, command_id | RESPONSE_BIT, self._loop.time())
+        self._write(HEADER.pack(length, command_id, 0, sequence) + body)
+        return future
+
+    def _request_control(self, command_id: int, body: bytes) -> asyncio.Future[int]:
+        sequence = self._next_sequence()
+        future: asyncio.Future[int] = self._loop.create_future()
+        self._control[sequence] = (future, command_id | RESPONSE_BIT)
+        self._send(command_id, 0, sequence, body)
+        return future
+
+    def _response(
+        self, command_id: int, command_status: int, sequence: int, data: bytes, start: int, end: int
+    ) -> None:
+        entry = self._pending.get(sequence)
+        if entry is None:
+            self._control_response(command_id, command_status, sequence)
+            return
+        future, expected, _ = entry
+        if command_id not in (expected, _GENERIC_NACK):
+            self.unexpected_responses += 1
+            return
+        del self._pending[sequence]
+        if future.done():
+            self.late_responses += 1
+        else:
+            future.set_result(self._result(command_id, command_status, data, start, end))
+        if self._drained is not None and not self._drained.done() and not self._unsettled():
+            self._drained.set_result(None)
+
+    def _control_response(self, command_id: int, command_status: int, sequence: int) -> None:
+        answer, expected = self._control.get(sequence, (None, 0))
+        if answer is None or command_id not in (expected, _GENERIC_NACK):
+            # enquire_link_resp has done its work by being heard.
+            if command_id != _ENQUIRE_LINK_RESP:
+                self.unexpected_responses += 1
+            return
+        del self._control[sequence]
+        # At once, since the next PDU of the same read may rely on it.
+        if expected & ~RESPONSE_BIT in _BINDS and not command_status and self._state is _State.OPEN:
+            self._bound()
+        if not answer.done():
+            answer.set_result(command_status)
+
+    def _result(
+        self, command_id: int, command_status: int, data: bytes, start: int, end: int
+    ) -> Any:
+        raise NotImplementedError
+
+    def _unsettled(self) -> bool:
+        return any(not future.done() for future, _, _ in self._pending.values())
+
+    # -- requests of the peer -------------------------------------------------------------------
+
+    def _request(self, command_id: int, sequence: int, data: bytes, start: int, end: int) -> None:
+        try:
+            if not self._handle(command_id, sequence, data, start, end):
+                self._control_request(command_id, sequence)
+        except PduError as error:
+            self._refuse(command_id, sequence, error.command_status)
+
+    def _handle(self, command_id: int, sequence: int, data: bytes, start: int, end: int) -> bool:
+        """Take a request that belongs to this side; False leaves it to `_control_request`."""
+        raise NotImplementedError
+
+    def _control_request(self, command_id: int, sequence: int) -> None:
+        if command_id == _ENQUIRE_LINK:
+            self._send(_ENQUIRE_LINK_RESP, 0, sequence)
+        elif command_id == _UNBIND:
+            self._send(_UNBIND | RESPONSE_BIT, 0, sequence)
+            self._close(CloseReason.PEER_UNBOUND)
+        else:
+            raise PduError(CommandStatus.ESME_RINVCMDID, f"unexpected 0x{command_id:08X}")
+
+    def _refuse(self, command_id: int, sequence: int, command_status: int) -> None:
+        """Answer with an error: in the request's own terms if it has any, otherwise a nack."""
+        response_id = command_id | RESPONSE_BIT
+        if command_status == CommandStatus.ESME_RINVCMDID or response_id not in PDU_TYPES:
+            response_id = _GENERIC_NACK
+        self._send(response_id, command_status, sequence)
+
+    # -- writing --------------------------------------------------------------------------------
+
+    def _send(self, command_id: int, command_status: int, sequence: int, body: bytes = b"") -> None:
+        length = HEADER_LENGTH + len(body)
+        self._write(HEADER.pack(length, command_id, command_status, sequence) + body)
+
+    def _write(self, pdu: bytes) -> None:
+        # Once closing, an answer would come too late to be believed.
+        if self._state is _State.CLOSED:
+            return
+        self._out.append(pdu)
+        if not self._flush_is_due:
+            self._flush_is_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_is_due = False
+        if self._out and self._transport is not None:
+            pdus = b"".join(self._out)
+            self._out.clear()
+            self._transport.write(pdus)
+
+    def _close(self, reason: CloseReason) -> None:
+        """Close after what is already written has left; abort if it does not leave soon."""
+        if self.close_reason is None:
+            self.close_reason = reason
+        if self._state is _State.CLOSED:
+            return
+        self._flush()
+        self._state = _State.CLOSED
+        if self._transport is not None:
+            self._transport.close()
+            self._loop.call_later(_CLOSE_GRACE, self._transport.abort)
+
+    # -- timers ---------------------------------------------------------------------------------
+
+    def _bound(self) -> None:
+        self._state = _State.BOUND
+        # Until now it slept towards the session_init timer.
+        if self._timer is not None:
+            self._timer.cancel()
+        self._tick()
+
+    def _tick(self) -> None:
+        """The session's only timer: it sleeps until the next thing that could be due."""
+        if self._state is _State.CLOSED:
+            return
+        now = self._loop.time()
+        if self._state is _State.OPEN:
+            due = self._opened_at + self.timers.session_init
+            if now >= due:
+                self._close(CloseReason.NOT_BOUND)
+                return
+        else:
+            due = min(self._watch_silence(now), self._watch_responses(now))
+        if self.close_reason is None:
+            self._timer = self._loop.call_at(due, self._tick)
+
+    def _watch_silence(self, now: float) -> float:
+        if self._enquired_at is not None and self._last_received < self._enquired_at:
+            due = self._enquired_at + self.timers.enquire_link_timeout
+            if now < due:
+                return due
+            # After a pause of this process (a long garbage collection, a busy machine) timers run
+            # before the sockets are read: look again once they have been.
+            if not self._suspected:
+                self._suspected = True
+                return now + _STALL_GRACE
+            self._cut(CloseReason.SILENT)
+            return now
+        self._suspected = False
+        self._enquired_at = None
+        due = self._last_received + self.timers.enquire_link
+        if now < due:
+            return due
+        self._enquired_at = now
+        self._send(_ENQUIRE_LINK, 0, self._next_sequence())
+        return now + self.timers.enquire_link_timeout
+
+    def _watch_responses(self, now: float) -> float:
+        overdue = 0
+        due = now + self.timers.response
+        for future, _, sent_at in self._pending.values():
+            if sent_at + self.timers.response > now:
+                due = sent_at + self.timers.response
+                break
+            overdue += 1
+            if not future.done():
+                future.set_exception(ResponseTimeout(f"after {self.timers.response} s"))
+        if overdue >= self.window:
+            self._cut(CloseReason.STALLED)
+        return due
+
+    def _cut(self, reason: CloseReason) -> None:
+        self.close_reason = reason
+        self.abort()
+
+
+class EsmeSession(Session):
+    """The ESME's side: it submits, and is given what the SMSC delivers. Made by `connect`."""
+
+    def __init__(
+        self,
+        *,
+        bind: Bind,
+        on_deliver: "OnDeliver",
+        window: int,
+        timers: Timers = DEFAULT_TIMERS,
+    ) -> None:
+        super().__init__(window=window, timers=timers)
+        self.bind: Final = bind
+        self._on_deliver = on_deliver
+
+    def submit(self, pdu: SubmitSm | bytes) -> asyncio.Future[tuple[int, str]]:
+        """Send a submit_sm, given as a PDU or as its encoded body.
+
+        Resolves to (command_status, message_id); the id is empty when the SMSC refused, and also
+        when it accepted without a readable one. Fails with LinkLost or ResponseTimeout when
+        nobody can know the outcome. Canceling the future does not free its slot.
+
+        Raises:
+            NotBound: not bound, or bound as a receiver.
+            WindowFull: no slot is free.
+            PduError: a field does not fit.
+        """
+        if isinstance(self.bind, BindReceiver):
+            raise NotBound("a receiver does not submit")
+        body = pdu if isinstance(pdu, bytes) else pdu.encode_body()
+        return self._request_windowed(_SUBMIT_SM, body)
+
+    def acknowledge(self, sequence: int, command_id: int, status: int = 0) -> None:
+        """Answer the deliver_sm or data_sm that came with `sequence`.
+
+        `command_id` is the request's. On a link that has gone this does nothing: the SMSC will
+        deliver again.
+        """
+        # Both responses have a message_id, unused and empty (sections 4.6.2 and 4.7.2).
+        self._send(command_id | RESPONSE_BIT, status, sequence, b"\0")
+
+    def _result(
+        self, command_id: int, command_status: int, data: bytes, start: int, end: int
+    ) -> tuple[int, str]:
+        if command_status or command_id != _SUBMIT_SM_RESP:
+            return command_status, ""
+        try:
+            return 0, SubmitSmResp.decode_body(data, start, end).message_id
+        except PduError:
+            # The status says that the message was accepted; that its id is unreadable does not
+            # make it less so.
+            return 0, ""
+
+    def _handle(self, command_id: int, sequence: int, data: bytes, start: int, end: int) -> bool:
+        if command_id == _DELIVER_SM:
+            pdu: DeliverSm | DataSm = DeliverSm.decode_body(data, start, end)
+        elif command_id == _DATA_SM:
+            pdu = DataSm.decode_body(data, start, end)
+        else:
+            return False
+        if self._state is _State.OPEN:
+            raise PduError(CommandStatus.ESME_RINVBNDSTS, "delivery before the bind")
+        self._on_deliver(self, sequence, pdu)
+        return True
+
+    async def _bind(self) -> None:
+        status = await self._request_control(self.bind.command_id, self.bind.encode_body())
+        if status:
+            self._close(CloseReason.NOT_BOUND)
+            raise BindRefused(status)
+
+
+OnDeliver = Callable[[EsmeSession, int, DeliverSm | DataSm], None]
+"""Called with the session, the sequence number to acknowledge, and what was delivered."""
+
+
+async def connect(
+    host: str,
+    port: int,
+    *,
+    bind: Bind,
+    on_deliver: OnDeliver,
+    window: int = 10,
+    timers: Timers = DEFAULT_TIMERS,
+    tls: ssl.SSLContext | None = None,
+) -> EsmeSession:
+    """Connect and bind; `bind` is a BindTransceiver, BindTransmitter or BindReceiver.
+
+    With `tls`, the certificate is checked as the context says, against `host`. `on_deliver` may be
+    called before this returns: an SMSC delivers what waits as soon as it has accepted the bind.
+
+    Raises:
+        BindRefused: the SMSC answered with an error.
+        OSError: no connection, no answer within `timers.session_init` (TimeoutError), or a link
+            that went before the answer (LinkLost).
+        PduError: a field of `bind` does not fit.
+    """
+    session = EsmeSession(bind=bind, on_deliver=on_deliver, window=window, timers=timers)
+    try:
+        async with asyncio.timeout(timers.session_init):
+            await session._loop.create_connection(lambda: session, host, port, ssl=tls)
+            await session._bind()
+    except BindRefused:
+        raise
+    except BaseException:
+        session.abort()
+        raise
+    return session
+
+
+class SmscSession(Session):
+    """The SMSC's side: it is bound to, is given what the ESME submits, and delivers.
+
+    `on_bind` gets each first bind and answers it with `accept_bind` or `refuse_bind`, then or
+    later; until then the session is not bound. `on_submit` gets each submit_sm and data_sm and
+    answers it with `respond`.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_bind: "OnBind",
+        on_submit: "OnSubmit",
+        window: int,
+        timers: Timers = DEFAULT_TIMERS,
+    ) -> None:
+        super().__init__(window=window, timers=timers)
+        self.bind: Bind | None = None
+        """What the peer bound, or asks to bind, with."""
+        self.unanswered = 0
+        """Submissions of the peer that have not been answered: the window as we see it."""
+        self._on_bind = on_bind
+        self._on_submit = on_submit
+
+    @property
+    def can_deliver(self) -> bool:
+        """Whether the peer is bound to receive deliveries."""
+        return self.is_bound and not isinstance(self.bind, BindTransmitter)
+
+    def accept_bind(self, sequence: int, system_id: str) -> None:
+        """Answer a bind with success; `system_id` names this SMSC."""
+        if self.bind is None or self._state is not _State.OPEN:
+            return
+        body = PDU_TYPES[self.bind.command_id | RESPONSE_BIT](
+            system_id, {int(Tag.SC_INTERFACE_VERSION): bytes((INTERFACE_VERSION,))}
+        ).encode_body()
+        self._bound()
+        self._send(self.bind.command_id | RESPONSE_BIT, 0, sequence, body)
+
+    def refuse_bind(self, sequence: int, status: int) -> None:
+        """Answer a bind with an error and close."""
+        if self.bind is not None and self._state is _State.OPEN:
+            self._send(self.bind.command_id | RESPONSE_BIT, status, sequence)
+            self._close(CloseReason.NOT_BOUND)
+
+    def respond(
+        self, sequence: int, command_id: int, status: int = 0, message_id: str = ""
+    ) -> None:
+        """Answer the submit_sm or data_sm that came with `sequence`; `command_id` is its own.
+
+        An error goes without a message id, and without a body (section 4.4.2, note).
+        """
+        self.unanswered -= 1
+        body = b"" if status else message_id.encode("latin-1") + b"\0"
+        self._send(command_id | RESPONSE_BIT, status, sequence, body)
+
+    def deliver(self, pdu: DeliverSm | bytes) -> asyncio.Future[int]:
+        """Send a deliver_sm, given as a PDU or as its encoded body; resolves to command_status.
+
+        Fails with LinkLost or ResponseTimeout when the peer may or may not have it.
+
+        Raises:
+            NotBound: not bound, or bound as a transmitter.
+            WindowFull: no slot is free.
+            PduError: a field does not fit.
+        """
+        if not self.can_deliver:
+            raise NotBound("the peer is not bound to receive")
+        body = pdu if isinstance(pdu, bytes) else pdu.encode_body()
+        return self._request_windowed(_DELIVER_SM, body)
+
+    def _result(
+        self, command_id: int, command_status: int, data: bytes, start: int, end: int
+    ) -> int:
+        return command_status
+
+    def _handle(self, command_id: int, sequence: int, data: bytes, start: int, end: int) -> bool:
+        if command_id == _SUBMIT_SM:
+            pdu: SubmitSm | DataSm = SubmitSm.decode_body(data, start, end)
+        elif command_id == _DATA_SM:
+            pdu = DataSm.decode_body(data, start, end)
+        elif command_id in _BINDS:
+            if self.bind is not None:
+                raise PduError(CommandStatus.ESME_RALYBND, "bound or binding already")
+            self.bind = cast(Bind, decode_body(command_id, 0, data, start, end))
+            self._on_bind(self, sequence, self.bind)
+            return True
+        else:
+            return False
+        if self._state is _State.OPEN or isinstance(self.bind, BindReceiver):
+            raise PduError(CommandStatus.ESME_RINVBNDSTS, "not bound to submit")
+        self.unanswered += 1
+        self._on_submit(self, sequence, pdu)
+        return True
+
+
+OnBind = Callable[[SmscSession, int, Bind], None]
+"""Called with the session, the sequence number to answer, and the bind."""
+OnSubmit = Callable[[SmscSession, int, SubmitSm | DataSm], None]
+"""Called with the session, the sequence number to answer, and the submission."""

@@ -1,0 +1,1 @@
+"""What is looked up and listed: tenants, API keys, the message log (SQLite)."""

@@ -1,0 +1,62 @@
+"""Which attempts were begun and what became of them, for channels without a journal of their own."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from adapters.store.database import GroupCommit, connect, migrate
+from domain.delivery import Submission, SubmissionState
+from domain.failures import Failure, FailureCode
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Submission).decode
+_BEGIN = "INSERT INTO attempts (message, attempt) VALUES (?, ?) ON CONFLICT DO NOTHING"
+_SETTLE = "UPDATE attempts SET submission_json = ? WHERE message = ? AND attempt = ?"
+_DROP = "DELETE FROM attempts WHERE message = ? AND attempt = ?"
+
+
+class SqliteAttemptJournal:
+    """The journal in the file of the message log."""
+
+    def __init__(self, path: Path) -> None:
+        connection = connect(path)
+        migrate(connection, "hermes")
+        self._writer = GroupCommit(connection)
+
+    async def close(self) -> None:
+        """Write what is queued and close the file."""
+        await self._writer.close()
+
+    async def begin(self, message: str, attempt: int) -> bool:
+        """Note that the attempt begins; False when it was begun before. Durable on return."""
+        return await self._writer.write(_BEGIN, (message, attempt)) == 1
+
+    async def settle(self, message: str, attempt: int, submission: Submission) -> None:
+        """Note what became of the attempt. One that found the provider busy may begin again."""
+        if submission.state is SubmissionState.BUSY:
+            await self._writer.write(_DROP, (message, attempt))
+        else:
+            await self._writer.write(_SETTLE, (_encode(submission), message, attempt))
+
+    async def outcome(self, message: str, attempt: int) -> Submission:
+        """What became of an attempt that was begun before: unknown when nobody noted it."""
+
+        def query(connection: sqlite3.Connection) -> bytes | None:
+            row = connection.execute(
+                "SELECT submission_json FROM attempts WHERE message = ? AND attempt = ?",
+                (message, attempt),
+            ).fetchone()
+            return None if row is None else row[0]
+
+        stored = await self._writer.read(query)
+        if stored is None:
+            return Submission(
+                SubmissionState.UNKNOWN,
+                at=datetime.now(UTC),
+                failure=Failure(FailureCode.OUTCOME_UNKNOWN),
+            )
+        return _decode(stored)

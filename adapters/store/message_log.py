@@ -1,0 +1,172 @@
+"""The message log: what a tenant lists and reads, beside Restate, which owns what is in flight."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from adapters.store.database import GroupCommit, connect, migrate
+from domain.message import Content, MessageOrder
+from domain.ports import LoggedMessage, MessageQuery
+from domain.timeline import Entry, Record, Status
+
+_encode = msgspec.json.Encoder().encode
+_decode_order = msgspec.json.Decoder(MessageOrder).decode
+_decode_record = msgspec.json.Decoder(Record).decode
+_decode_entry = msgspec.json.Decoder(Entry).decode
+
+_INSERT = """
+    INSERT INTO messages (id, tenant, status, channel, created_at, order_json)
+    VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
+"""
+_START = "UPDATE messages SET status = ? WHERE id = ? AND record_json IS NULL"
+_END = """
+    INSERT INTO messages (id, tenant, status, channel, created_at, ended_at, order_json, record_json)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE SET
+        status = excluded.status, channel = excluded.channel,
+        ended_at = excluded.ended_at, record_json = excluded.record_json
+"""
+_METADATA = """
+    INSERT INTO message_metadata (tenant, key, value, message) VALUES (?, ?, ?, ?)
+    ON CONFLICT DO NOTHING
+"""
+_LATE = """
+    INSERT INTO late_receipts (message, receipt, entry_json)
+    SELECT id, ?, ? FROM messages WHERE id = ? ON CONFLICT DO NOTHING
+"""
+_NO_CONTENT = Content(text="")
+_COLUMNS = "id, tenant, status, channel, created_at, ended_at, order_json, record_json"
+
+
+class SqliteMessageLog:
+    """The log in one SQLite file that several processes share.
+
+    Content is not kept: it may hold one-time passwords, and nothing here needs it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        connection = connect(path)
+        migrate(connection, "hermes")
+        self._writer = GroupCommit(connection)
+
+    async def close(self) -> None:
+        """Write what is queued and close the file."""
+        await self._writer.close()
+
+    async def accepted(self, message_id: str, order: MessageOrder) -> None:
+        """Add a message that Restate has taken; a row that is there already is left alone."""
+        status = Status.SCHEDULED if order.send_at is not None else Status.PROCESSING
+        channel = order.plan[0].channel
+        created_at = order.accepted_at.timestamp()
+        row = (message_id, order.tenant, status.value, channel, created_at, _order_json(order))
+        written = self._writer.write(_INSERT, row)
+        self._index_metadata(message_id, order)
+        await written
+
+    async def started(self, message_id: str, order: MessageOrder) -> None:
+        """Turn a scheduled message's row to processing."""
+        await self._writer.write(_START, (Status.PROCESSING.value, message_id))
+
+    async def ended(self, message_id: str, order: MessageOrder, record: Record) -> None:
+        """Write the final record, whether or not the row is there; repeating it is harmless."""
+        assert record.ended_at is not None
+        row = (
+            message_id,
+            order.tenant,
+            record.status.value,
+            record.channel,
+            order.accepted_at.timestamp(),
+            record.ended_at.timestamp(),
+            _order_json(order),
+            _encode(record),
+        )
+        written = self._writer.write(_END, row)
+        self._index_metadata(message_id, order)
+        await written
+
+    async def late_receipt(self, message_id: str, entry: Entry) -> None:
+        """Add a receipt that came after the end; the same report is added once, and only to a
+        message that is known."""
+        identity = entry.receipt_id or f"{entry.attempt}/{entry.at.isoformat()}"
+        await self._writer.write(_LATE, (identity, _encode(entry), message_id))
+
+    async def get(self, message_id: str) -> LoggedMessage | None:
+        """The message's row with its late receipts."""
+
+        def query(connection: sqlite3.Connection) -> LoggedMessage | None:
+            row = connection.execute(
+                f"SELECT {_COLUMNS} FROM messages WHERE id = ?", (message_id,)
+            ).fetchone()
+            if row is None:
+                return None
+            late = connection.execute(
+                "SELECT entry_json FROM late_receipts WHERE message = ?", (message_id,)
+            ).fetchall()
+            return _from_row(row, tuple(_decode_entry(entry) for (entry,) in late))
+
+        return await self._writer.read(query)
+
+    async def list(self, query: MessageQuery) -> list[LoggedMessage]:
+        """A tenant's newest messages first. Late receipts are left to `get`."""
+        where = ["tenant = ?"]
+        values: list[object] = [query.tenant]
+        if query.statuses:
+            where.append(f"status IN ({', '.join('?' * len(query.statuses))})")
+            values += [status.value for status in query.statuses]
+        if query.channel is not None:
+            where.append("channel = ?")
+            values.append(query.channel)
+        if query.created_after is not None:
+            where.append("created_at >= ?")
+            values.append(query.created_after.timestamp())
+        if query.created_before is not None:
+            where.append("created_at < ?")
+            values.append(query.created_before.timestamp())
+        for key, value in query.metadata:
+            where.append(
+                "id IN (SELECT message FROM message_metadata"
+                " WHERE tenant = ? AND key = ? AND value = ?)"
+            )
+            values += [query.tenant, key, value]
+        if query.before is not None:
+            where.append("(created_at, id) < (?, ?)")
+            values += [query.before[0].timestamp(), query.before[1]]
+        sql = (
+            f"SELECT {_COLUMNS} FROM messages WHERE {' AND '.join(where)}"
+            " ORDER BY created_at DESC, id DESC LIMIT ?"
+        )
+        values.append(query.limit)
+        rows = await self._writer.read(lambda c: c.execute(sql, values).fetchall())
+        return [_from_row(row, ()) for row in rows]
+
+    def _index_metadata(self, message_id: str, order: MessageOrder) -> None:
+        for key, value in order.metadata.items():
+            self._writer.write(_METADATA, (order.tenant, key, value, message_id))
+
+
+def _order_json(order: MessageOrder) -> bytes:
+    return _encode(msgspec.structs.replace(order, content=_NO_CONTENT))
+
+
+def _from_row(row: tuple[object, ...], late: tuple[Entry, ...]) -> LoggedMessage:
+    id_, tenant, status, channel, created_at, ended_at, order_json, record_json = row
+    return LoggedMessage(
+        id=str(id_),
+        tenant=str(tenant),
+        status=Status(status),
+        channel=None if channel is None else str(channel),
+        created_at=_time(created_at),
+        ended_at=None if ended_at is None else _time(ended_at),
+        order=_decode_order(order_json),  # type: ignore[arg-type]
+        record=None if record_json is None else _decode_record(record_json),  # type: ignore[arg-type]
+        late=late,
+    )
+
+
+def _time(epoch: object) -> datetime:
+    assert isinstance(epoch, float)
+    return datetime.fromtimestamp(epoch, UTC)

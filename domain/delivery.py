@@ -1,0 +1,99 @@
+"""The contract between the cascade and the channels: a request, its answer, and the receipts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum
+
+import msgspec
+
+from domain.failures import Failure
+from domain.message import Category, Content, DeliveryPolicy, Level
+
+
+class DeliveryRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Hand one message to one provider of one channel, once.
+
+    (`message`, `attempt`) identifies the attempt for ever: a handler that meets the same pair
+    again answers what became of it and never sends a second time. `receipt_ref` is the Restate
+    awakeable that takes the attempt's `Signal`s. Nothing may be sent after `not_after`.
+    """
+
+    message: str
+    attempt: int
+    tenant: str
+    to: str
+    content: Content
+    receipt_ref: str
+    not_after: datetime
+    category: Category = Category.TRANSACTIONAL
+    policy: DeliveryPolicy = DeliveryPolicy.AT_LEAST_ONCE
+    provider: str | None = None
+    sender: str | None = None
+
+
+class AttemptRef(msgspec.Struct, frozen=True):
+    """Names one attempt of one message."""
+
+    message: str
+    attempt: int
+
+
+class SubmissionState(str, Enum):
+    """What is known when the delivery handler answers."""
+
+    TAKEN = "taken"  # the provider has it; `level` says how far
+    FAILED = "failed"  # it was not sent, for `failure`
+    BUSY = "busy"  # it was not sent; ask again after `retry_after` seconds
+    UNKNOWN = "unknown"  # it may have been sent: the answer was lost
+
+
+class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A delivery handler's answer.
+
+    `at` is when the outcome was known, by the clock of the process that talked to the provider.
+    `provider_ids` are the provider's own ids, one for each `segments` where the channel splits.
+    """
+
+    state: SubmissionState
+    at: datetime
+    begun_at: datetime | None = None
+    provider: str | None = None
+    level: Level | None = None
+    provider_ids: tuple[str, ...] = ()
+    segments: int | None = None
+    failure: Failure | None = None
+    retry_after: float | None = None
+
+
+class Receipt(msgspec.Struct, frozen=True, omit_defaults=True, tag="receipt", tag_field="signal"):
+    """What a provider reports about an attempt after it took it.
+
+    Exactly one of `level` (it came this far) and `failure` is set. `provider_status` is the
+    provider's own word for it. `id` tells a repeated report from a new one. `final` says that the
+    provider has nothing more to report.
+    """
+
+    attempt: int
+    at: datetime
+    level: Level | None = None
+    failure: Failure | None = None
+    provider: str | None = None
+    provider_status: str | None = None
+    id: str | None = None
+    final: bool = True
+
+
+class Cancel(msgspec.Struct, frozen=True, omit_defaults=True, tag="cancel", tag_field="signal"):
+    """The client withdraws the message."""
+
+    at: datetime
+
+
+Signal = Receipt | Cancel
+"""What can resolve an awakeable of the cascade."""
+
+
+def delivery_service(channel: str) -> str:
+    """The Restate service whose `deliver` handler serves a channel: `sms` → `SmsDelivery`."""
+    return f"{channel.capitalize()}Delivery"

@@ -1,0 +1,103 @@
+"""What a client asks for, in the one form that every door translates into.
+
+All types here travel through Restate's journal as JSON, so a change must stay readable for
+messages that are already on their way: add fields with defaults, never rename one.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import Enum
+
+import msgspec
+
+MAX_TTL = timedelta(days=7)
+MAX_SCHEDULE_AHEAD = timedelta(days=35)
+MIN_STEP_TIMEOUT = timedelta(seconds=1)
+
+
+class Level(str, Enum):
+    """How far a message is known to have come. Each level implies those before it."""
+
+    ACCEPTED = "accepted"  # a provider queued it
+    SENT = "sent"  # the carrier or mail relay took it over
+    DELIVERED = "delivered"  # a receipt proves that it arrived
+    READ = "read"  # the recipient opened it
+
+    def reaches(self, wanted: Level) -> bool:
+        """True when this level is `wanted` or beyond it."""
+        return _RANK[self] >= _RANK[wanted]
+
+
+_RANK = {level: rank for rank, level in enumerate(Level)}
+
+
+class Category(str, Enum):
+    """Why the message is sent; decides priority, default TTL and later the compliance rules."""
+
+    OTP = "otp"
+    TRANSACTIONAL = "transactional"
+    MARKETING = "marketing"
+
+
+DEFAULT_TTL = {
+    Category.OTP: timedelta(minutes=10),
+    Category.TRANSACTIONAL: timedelta(hours=24),
+    Category.MARKETING: timedelta(hours=24),
+}
+
+
+class DeliveryPolicy(str, Enum):
+    """What to do with an attempt whose outcome cannot be known."""
+
+    AT_LEAST_ONCE = "at_least_once"  # send again, flagged as a possible duplicate
+    AT_MOST_ONCE = "at_most_once"  # never send again on that channel, go on to the next
+
+
+class Content(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What the recipient gets. Each channel uses the fields that it can carry."""
+
+    text: str
+    subject: str | None = None
+    html: str | None = None
+
+
+class Step(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One channel of the cascade.
+
+    `timeout` counts in seconds from the moment the step begins; without success by then the next
+    step begins. `success` is the level that ends the cascade. `failover_on` lists the failure
+    codes that end the step at once besides the permanent ones; None means every failure that is
+    final for the attempt.
+    """
+
+    channel: str
+    timeout: float
+    success: Level
+    failover_on: tuple[str, ...] | None = None
+    provider: str | None = None
+    sender: str | None = None
+
+
+class MessageOrder(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A whole message, checked and with every default filled in.
+
+    `to` maps a channel to the recipient's address on it. `accepted_at` is when the API took
+    the message; `expires_at` the end of its TTL. `fingerprint` is a SHA-256 over the request as
+    the client sent it and tells a repeated request from a different one under the same
+    idempotency key.
+    """
+
+    tenant: str
+    to: dict[str, str]
+    content: Content
+    plan: tuple[Step, ...]
+    accepted_at: datetime
+    expires_at: datetime
+    send_at: datetime | None = None
+    category: Category = Category.TRANSACTIONAL
+    policy: DeliveryPolicy = DeliveryPolicy.AT_LEAST_ONCE
+    status_callback: str | None = None
+    metadata: dict[str, str] = {}
+    fingerprint: str | None = None
+    trace_id: str | None = None

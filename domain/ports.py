@@ -1,0 +1,122 @@
+"""What the core needs from the outside world, stated as protocols that adapters implement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from domain.delivery import Submission
+from domain.message import MessageOrder
+from domain.timeline import Entry, Record, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is calling: the tenant that an API key belongs to."""
+
+    tenant: str
+    key_id: str
+
+
+class KeyRing(Protocol):
+    """Looks up API keys without a query a request."""
+
+    def authenticate(self, presented: str) -> Principal | None:
+        """The key's owner, or None for a key that is unknown, malformed or revoked."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedMessage:
+    """One row of the message log. `record` is None until the message has ended."""
+
+    id: str
+    tenant: str
+    status: Status
+    channel: str | None
+    created_at: datetime
+    ended_at: datetime | None
+    order: MessageOrder
+    record: Record | None
+    late: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MessageQuery:
+    """A tenant's list request. `created_after` is inclusive, `created_before` exclusive.
+
+    `before` is the position of the last row of the page before: newest rows come first.
+    """
+
+    tenant: str
+    limit: int
+    statuses: tuple[Status, ...] = ()
+    channel: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+    before: tuple[datetime, str] | None = None
+
+
+class MessageLog(Protocol):
+    """The list of messages: an index beside Restate, which owns what is in flight."""
+
+    async def accepted(self, message_id: str, order: MessageOrder) -> None:
+        """Add a message that Restate has taken; a row that is there already is left alone."""
+
+    async def started(self, message_id: str, order: MessageOrder) -> None:
+        """Turn a scheduled message's row to processing."""
+
+    async def ended(self, message_id: str, order: MessageOrder, record: Record) -> None:
+        """Write the final record, whether or not the row is there; repeating it is harmless."""
+
+    async def late_receipt(self, message_id: str, entry: Entry) -> None:
+        """Add a receipt that came after the end; the same entry is added once."""
+
+    async def get(self, message_id: str) -> LoggedMessage | None:
+        """The message's row with its late receipts."""
+
+    async def list(self, query: MessageQuery) -> list[LoggedMessage]:
+        """A tenant's newest messages first."""
+
+
+class AttemptJournal(Protocol):
+    """Remembers which attempts a stateless channel has begun, across crashes."""
+
+    async def begin(self, message: str, attempt: int) -> bool:
+        """Note that the attempt begins; False when it was begun before. Durable on return."""
+
+    async def settle(self, message: str, attempt: int, submission: Submission) -> None:
+        """Note what became of the attempt. One that found the provider busy may begin again."""
+
+    async def outcome(self, message: str, attempt: int) -> Submission:
+        """What became of an attempt that was begun before: unknown when nobody noted it."""
+
+
+class EngineUnavailable(Exception):
+    """Restate cannot be reached or does not answer: the caller may try again later."""
+
+
+class CascadeEngine(Protocol):
+    """The trusted door to the Message object."""
+
+    async def start(
+        self, message_id: str, order: MessageOrder, *, traceparent: str | None, repeatable: bool
+    ) -> bool:
+        """Hand over a message; returns False when Restate already had it under this id.
+
+        Only a `repeatable` one (with an idempotency key) is checked for that. Raises
+        EngineUnavailable when Restate did not confirm.
+        """
+
+    async def status(self, message_id: str) -> tuple[MessageOrder, Record] | None:
+        """The live state of a message, None when Restate holds none. Raises EngineUnavailable."""
+
+    async def cancel(self, message_id: str) -> bool:
+        """Ask for cancellation; False when the message has already ended or is not there.
+
+        Raises EngineUnavailable.
+        """
+
+    async def ready(self) -> bool:
+        """True when Restate answers its health check."""

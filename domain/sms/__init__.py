@@ -1,0 +1,1 @@
+"""What a short message is made of: alphabets and segments."""

@@ -1,0 +1,158 @@
+"""Taking a message: hand it to Restate, then list it, once for each idempotency key."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import Request
+
+from domain.ids import RANDOMNESS, derived_id, fresh_id
+from domain.message import MessageOrder
+from domain.ports import Principal
+from handlers.api import orders
+from handlers.api.problems import Problem
+from handlers.api.schemas import MessageBody
+from handlers.api.services import Services
+from handlers.api.tracing import Trace
+
+_log: Final = logging.getLogger("hermes.api")
+_FIRST_PAUSE: Final = 0.01
+_LONGEST_PAUSE: Final = 0.25
+_MAX_KEY_LENGTH: Final = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One message of a request. `index` is its place in a batch, None for a single one.
+
+    `raw` is its JSON as the client sent it, `body` the same parsed.
+    """
+
+    principal: Principal
+    raw: bytes
+    body: MessageBody
+    trace: Trace
+    key: str | None = None
+    index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """A message that Restate holds. `replayed` says that an earlier request had brought it."""
+
+    id: str
+    order: MessageOrder
+    replayed: bool
+
+
+def idempotency_key(request: Request) -> str | None:
+    """The Idempotency-Key header. Raises Problem when it is there and cannot be one."""
+    values = request.headers.getlist("idempotency-key")
+    if not values:
+        return None
+    key = values[0]
+    fits = 1 <= len(key) <= _MAX_KEY_LENGTH and key.isascii() and key.isprintable()
+    if len(values) > 1 or not fits:
+        raise Problem("invalid_idempotency_key")
+    return key
+
+
+async def accept(services: Services, submission: Submission) -> Acceptance:
+    """Take the message durably, or find that it was taken before.
+
+    Raises Problem when it is refused, EngineUnavailable when Restate did not confirm it; then
+    nothing has been listed.
+    """
+    if submission.key is None:
+        return await _take(services, submission)
+    return await _take_once(services, submission, submission.key)
+
+
+async def _take(services: Services, submission: Submission) -> Acceptance:
+    order = _order(services, submission, fingerprint=None)
+    message_id = fresh_id(order.accepted_at, os.urandom(RANDOMNESS))
+    await services.engine.start(
+        message_id, order, traceparent=submission.trace.traceparent, repeatable=False
+    )
+    await _list(services, message_id, order)
+    return Acceptance(message_id, order, replayed=False)
+
+
+async def _take_once(services: Services, submission: Submission, key: str) -> Acceptance:
+    message_id = derived_id(submission.principal.tenant, key, submission.index)
+    fingerprint = orders.fingerprint_of(submission.raw)
+    # Before the checks that depend on the clock: what was right the first time stays right.
+    listed = await services.log.get(message_id)
+    if listed is not None:
+        return _replay(message_id, listed.order, fingerprint)
+    order = _order(services, submission, fingerprint)
+    new = await services.engine.start(
+        message_id, order, traceparent=submission.trace.traceparent, repeatable=True
+    )
+    if new:
+        await _list(services, message_id, order)
+        return Acceptance(message_id, order, replayed=False)
+    # Another request with this key is under way, or one broke off before it was listed.
+    first = await _first_order(services, message_id)
+    replay = _replay(message_id, first, fingerprint)
+    await _list(services, message_id, first)
+    return replay
+
+
+def _order(services: Services, submission: Submission, fingerprint: str | None) -> MessageOrder:
+    return orders.make_order(
+        submission.body,
+        tenant=submission.principal.tenant,
+        now=services.clock(),
+        fingerprint=fingerprint,
+        trace_id=submission.trace.id,
+        private_callbacks=services.private_callbacks,
+    )
+
+
+def _replay(message_id: str, first: MessageOrder, fingerprint: str) -> Acceptance:
+    if first.fingerprint != fingerprint:
+        raise Problem("idempotency_key_reused")
+    return Acceptance(message_id, first, replayed=True)
+
+
+async def _first_order(services: Services, message_id: str) -> MessageOrder:
+    """The order that the first request with this id brought.
+
+    Restate shows it once its handler runs, the log once it is written: wait for either. Raises
+    Problem `request_in_progress` when neither has it in time.
+    """
+    loop = asyncio.get_running_loop()
+    give_up = loop.time() + services.limits.repeat_patience
+    pause = _FIRST_PAUSE
+    while True:
+        live = await services.engine.status(message_id)
+        if live is not None:
+            return live[0]
+        listed = await services.log.get(message_id)
+        if listed is not None:
+            return listed.order
+        if loop.time() >= give_up:
+            raise Problem("request_in_progress", headers={"Retry-After": "1"})
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+async def _list(services: Services, message_id: str, order: MessageOrder) -> None:
+    """Add the message to the log.
+
+    Restate holds the message already, and its end writes the row in any case: a failure here must
+    not turn the answer into an error, for the client would send a second message.
+    """
+    try:
+        await services.log.accepted(message_id, order)
+    except Exception:
+        _log.exception(
+            "message %s is under way but could not be listed",
+            message_id,
+            extra={"message_id": message_id, "tenant": order.tenant},
+        )

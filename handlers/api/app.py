@@ -1,0 +1,90 @@
+"""The API as one ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from domain.ports import CascadeEngine, EngineUnavailable, KeyRing, MessageLog
+from handlers.api import batch, docs, health, listing, messages, openapi
+from handlers.api.door import Door
+from handlers.api.problems import Problem, engine_unavailable
+from handlers.api.services import Limits, Services, utc_now
+
+VERSION = "1"
+"""Of the API, as in its paths."""
+
+
+class HermesApi(FastAPI):
+    """FastAPI with the OpenAPI document of `openapi.build`."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The document; built once."""
+        if self.openapi_schema is None:
+            self.openapi_schema = openapi.build(self)
+        return self.openapi_schema
+
+
+def create_app(
+    keys: KeyRing,
+    log: MessageLog,
+    engine: CascadeEngine,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+    limits: Limits | None = None,
+    allow_private_callbacks: bool = False,
+) -> FastAPI:
+    """The ASGI application. It owns none of its ports: the caller opens and closes them.
+
+    `clock` gives aware UTC times. `allow_private_callbacks` admits http and private hosts in
+    `status_callback`, for development.
+    """
+    services = Services(
+        keys=keys,
+        log=log,
+        engine=engine,
+        clock=clock,
+        limits=limits or Limits(),
+        private_callbacks=allow_private_callbacks,
+    )
+    app = HermesApi(
+        title="Hermes",
+        version=VERSION,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.add_middleware(Door, keys=keys)
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(EngineUnavailable, _engine_unavailable)
+    app.add_exception_handler(HTTPException, _http_exception)
+    # The busiest route first: the router tries them in turn.
+    messages.add_routes(app.router, services)
+    batch.add_routes(app.router, services)
+    listing.add_routes(app.router, services)
+    health.add_routes(app.router, services)
+    docs.add_routes(app.router, app)
+    return app
+
+
+async def _problem(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return error.response()
+
+
+async def _engine_unavailable(_request: Request, _error: Exception) -> Response:
+    return engine_unavailable().response()
+
+
+async def _http_exception(_request: Request, error: Exception) -> Response:
+    """What the router itself refuses."""
+    assert isinstance(error, HTTPException)
+    code = "method_not_allowed" if error.status_code == 405 else "not_found"
+    return Problem(code, headers=error.headers).response()

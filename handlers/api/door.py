@@ -1,0 +1,100 @@
+"""The ASGI layer around every route: who is calling, safe headers, and no leaks when it breaks.
+
+Closed by default: whatever is not in OPEN_PATHS needs an API key, so a new route is
+authenticated without a line of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import Final
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from domain.ports import KeyRing, Principal
+from handlers.api.problems import PAGE, Problem
+
+OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/openapi.json", "/docs"})
+OPEN_PREFIXES: Final = ("/docs/", PAGE)
+
+_MAX_KEY_LENGTH: Final = 512
+_PRINCIPAL: Final = "hermes.principal"
+_NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
+_NO_STORE: Final = (b"cache-control", b"no-store")
+_log: Final = logging.getLogger("hermes.api")
+
+
+def principal_of(request: Request) -> Principal:
+    """Who is calling. A KeyError means that an open route asked."""
+    principal: Principal = request.scope[_PRINCIPAL]
+    return principal
+
+
+class Door:
+    """Wraps an ASGI app; see the module."""
+
+    def __init__(self, app: ASGIApp, keys: KeyRing) -> None:
+        self._app = app
+        self._keys = keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def guarded_send(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = message["headers"]
+                headers.append(_NOSNIFF)
+                if not any(name == b"cache-control" for name, _ in headers):
+                    headers.append(_NO_STORE)
+            await send(message)
+
+        try:
+            path = scope["path"]
+            if path not in OPEN_PATHS and not path.startswith(OPEN_PREFIXES):
+                scope[_PRINCIPAL] = self._authenticate(scope)
+            await self._app(scope, receive, guarded_send)
+        except Problem as problem:
+            await problem.response()(scope, receive, guarded_send)
+        except ClientDisconnect:
+            return
+        except Exception:
+            incident = f"urn:uuid:{uuid.uuid4()}"
+            _log.exception(
+                "%s %s failed: %s",
+                scope["method"],
+                scope["path"],
+                incident,
+                extra={"incident": incident},
+            )
+            if started:
+                raise
+            await Problem("internal_error", instance=incident).response()(
+                scope, receive, guarded_send
+            )
+
+    def _authenticate(self, scope: Scope) -> Principal:
+        presented = [value for name, value in scope["headers"] if name == b"authorization"]
+        if not presented:
+            raise _unauthorized("missing_key", 'Bearer realm="hermes"')
+        scheme, _, key = presented[0].decode("latin-1").partition(" ")
+        key = key.strip(" ")
+        if scheme.lower() != "bearer" or not key:
+            raise _unauthorized("missing_key", 'Bearer realm="hermes"')
+        principal = None
+        if len(presented) == 1 and len(key) <= _MAX_KEY_LENGTH and key.isascii():
+            principal = self._keys.authenticate(key)
+        if principal is None:
+            raise _unauthorized("invalid_key", 'Bearer realm="hermes", error="invalid_token"')
+        return principal
+
+
+def _unauthorized(code: str, challenge: str) -> Problem:
+    return Problem(code, headers={"WWW-Authenticate": challenge})

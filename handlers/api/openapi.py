@@ -1,0 +1,92 @@
+"""The OpenAPI document: FastAPI's paths with the schemas of our own types."""
+
+from __future__ import annotations
+
+from inspect import cleandoc
+from typing import Any, Final
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from domain.failures import POLICIES
+from handlers.api.answers import (
+    AcceptedMessage,
+    BatchAnswer,
+    Cancellation,
+    Health,
+    MessagePage,
+    MessageView,
+)
+from handlers.api.problems import FIELD_ERRORS, PROBLEMS, ProblemDetails
+from handlers.api.schemas import BatchBody, MessageBody
+
+_ANSWERS: Final = (
+    AcceptedMessage,
+    BatchAnswer,
+    MessageView,
+    MessagePage,
+    Cancellation,
+    Health,
+    ProblemDetails,
+)
+_TEMPLATE: Final = "#/components/schemas/"
+_DESCRIPTION: Final = """\
+Hermes delivers a message on the channels you name, one after the other, until one succeeds, \
+within a deadline, and accounts for every step.
+
+- Every error is `application/problem+json` with a stable `code`; its `type` leads to a page.
+- Times are RFC 3339 in UTC. Fields may be added to answers; ignore those you do not know.
+- A message's content is never returned: it may hold one-time passwords.
+"""
+
+
+def build(app: FastAPI) -> dict[str, Any]:
+    """The document for the app's routes, OpenAPI 3.1."""
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=_DESCRIPTION,
+        routes=app.routes,
+    )
+    components = document.setdefault("components", {})
+    components["schemas"] = {**_answer_schemas(), **_body_schemas()}
+    components["securitySchemes"] = {
+        "api_key": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An API key of your tenant.",
+        }
+    }
+    schemas = components["schemas"]
+    schemas["ProblemDetails"]["properties"]["code"]["enum"] = list(PROBLEMS)
+    schemas["FieldError"]["properties"]["code"] = _documented(FIELD_ERRORS)
+    schemas["FailureCode"]["description"] = "\n".join(
+        f"- `{code.value}`: {policy.meaning}" for code, policy in POLICIES.items()
+    )
+    # As JSON reads it: tuples that are defaults become arrays.
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(document))
+    return plain
+
+
+def _body_schemas() -> dict[str, Any]:
+    _, definitions = models_json_schema(
+        [(MessageBody, "validation"), (BatchBody, "validation")],
+        ref_template=_TEMPLATE + "{model}",
+    )
+    schemas: dict[str, Any] = definitions["$defs"]
+    return schemas
+
+
+def _answer_schemas() -> dict[str, Any]:
+    _, schemas = msgspec.json.schema_components(_ANSWERS, ref_template=_TEMPLATE + "{name}")
+    for schema in schemas.values():
+        if "description" in schema:
+            schema["description"] = cleandoc(schema["description"])
+    return dict(schemas)
+
+
+def _documented(codes: dict[str, str]) -> dict[str, Any]:
+    lines = (f"- `{code}`: {text}" for code, text in codes.items())
+    return {"type": "string", "enum": list(codes), "description": "\n".join(lines)}

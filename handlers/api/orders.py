@@ -1,0 +1,195 @@
+"""From a request of the right shape to an order: defaults filled in, everything checked."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from domain.channels import CHANNELS, AddressProblem, ContentProblem, SenderProblem
+from domain.channels import plan as plans
+from domain.message import DEFAULT_TTL, MAX_SCHEDULE_AHEAD, Content, MessageOrder, Step
+from handlers.api.problems import FieldError, pointer, validation_failed
+from handlers.api.schemas import MessageBody, StepBody
+
+CLOCK_TOLERANCE: Final = timedelta(minutes=1)
+"""A `send_at` this far in the past means now: clients' clocks differ."""
+MAX_CALLBACK_LENGTH: Final = 2048
+
+
+def make_order(
+    body: MessageBody,
+    *,
+    tenant: str,
+    now: datetime,
+    fingerprint: str | None,
+    trace_id: str | None,
+    private_callbacks: bool,
+) -> MessageOrder:
+    """The order that the request stands for, accepted `now` (aware UTC).
+
+    Raises Problem `validation_failed` with all faults together.
+    """
+    faults: list[FieldError] = []
+    # Milliseconds survive every store unchanged, and a repeated request must see the same times.
+    accepted_at = _to_milliseconds(now)
+    send_at = _send_at(body, accepted_at, faults)
+    addresses = _addresses(body, faults)
+    ttl = DEFAULT_TTL[body.category] if body.ttl is None else timedelta(seconds=body.ttl)
+    steps = _plan(body, ttl, faults)
+    content = _content(body, faults)
+    callback = body.status_callback
+    if callback is not None and not _callable_back(callback, private_callbacks):
+        detail = "Not an absolute https URL with a public host."
+        faults.append(FieldError("invalid_callback_url", detail, "/status_callback"))
+    if faults:
+        raise validation_failed(faults)
+    return MessageOrder(
+        tenant=tenant,
+        to=addresses,
+        content=content,
+        plan=steps,
+        accepted_at=accepted_at,
+        expires_at=_to_milliseconds((send_at or accepted_at) + ttl),
+        send_at=send_at,
+        category=body.category,
+        policy=body.delivery_policy,
+        status_callback=callback,
+        metadata=body.metadata,
+        fingerprint=fingerprint,
+        trace_id=trace_id,
+    )
+
+
+def fingerprint_of(raw: bytes) -> str:
+    """A SHA-256 over the request's JSON; white space and the order of keys make no difference."""
+    canonical = msgspec.json.encode(msgspec.json.decode(raw), order="sorted")
+    return hashlib.sha256(canonical).hexdigest()
+
+
+def _send_at(body: MessageBody, now: datetime, faults: list[FieldError]) -> datetime | None:
+    if body.send_at is None:
+        return None
+    if body.send_at > now + MAX_SCHEDULE_AHEAD:
+        detail = f"At most {MAX_SCHEDULE_AHEAD.days} days ahead."
+        faults.append(FieldError("send_at_too_far", detail, "/send_at"))
+        return None
+    if body.send_at <= now:
+        if body.send_at < now - CLOCK_TOLERANCE:
+            detail = f"It is {now:%Y-%m-%dT%H:%M:%SZ} now."
+            faults.append(FieldError("send_at_in_past", detail, "/send_at"))
+        return None
+    return _to_milliseconds(body.send_at.astimezone(UTC))
+
+
+def _addresses(body: MessageBody, faults: list[FieldError]) -> dict[str, str]:
+    addresses = {}
+    for channel, address in body.to.items():
+        rules = CHANNELS.get(channel)
+        if rules is None:
+            faults.append(_unknown_channel(("to", channel)))
+            continue
+        try:
+            addresses[channel] = rules.parse_address(address)
+        except AddressProblem as problem:
+            faults.append(FieldError(problem.code, problem.detail, pointer(("to", channel))))
+    return addresses
+
+
+def _plan(body: MessageBody, ttl: timedelta, faults: list[FieldError]) -> tuple[Step, ...]:
+    """The completed plan; empty when it has faults."""
+    if body.plan is None:
+        draft = plans.default_draft(body.to)
+    else:
+        known = len(faults)
+        draft = [_draft(index, step, body, faults) for index, step in enumerate(body.plan)]
+        if len(faults) > known:
+            return ()
+    try:
+        return plans.complete(draft, category=body.category, ttl=ttl)
+    except plans.PlanProblem as problem:
+        where = "/ttl" if body.plan is None else f"/plan/{problem.step}/timeout"
+        faults.append(FieldError(problem.code, problem.detail, where))
+        return ()
+
+
+def _draft(
+    index: int, step: StepBody, body: MessageBody, faults: list[FieldError]
+) -> plans.DraftStep:
+    where = f"/plan/{index}"
+    rules = CHANNELS.get(step.channel)
+    sender = step.sender
+    if rules is None:
+        faults.append(_unknown_channel(("plan", index, "channel")))
+    else:
+        if step.channel not in body.to:
+            detail = f"`to` has no address for {step.channel}."
+            faults.append(FieldError("no_address_for_channel", detail, f"{where}/channel"))
+        if step.success is not None and not rules.provable.reaches(step.success):
+            detail = f"{step.channel} can prove at most {rules.provable.value}."
+            faults.append(FieldError("success_not_provable", detail, f"{where}/success"))
+        if sender is not None:
+            try:
+                sender = rules.parse_sender(sender)
+            except SenderProblem as problem:
+                faults.append(FieldError(problem.code, problem.detail, f"{where}/sender"))
+    return plans.DraftStep(
+        channel=step.channel,
+        timeout=step.timeout,
+        success=step.success,
+        failover_on=None if step.failover_on is None else tuple(step.failover_on),
+        provider=step.provider,
+        sender=sender,
+    )
+
+
+def _content(body: MessageBody, faults: list[FieldError]) -> Content:
+    """The content as the plan's channels complete it, whether or not the plan has faults."""
+    content = Content(body.content.text, body.content.subject, body.content.html)
+    channels = body.to if body.plan is None else [step.channel for step in body.plan]
+    for name, rules in CHANNELS.items():
+        if name not in channels:
+            continue
+        try:
+            content = rules.prepare(content)
+        except ContentProblem as problem:
+            fault = FieldError(problem.code, problem.detail, f"/content/{problem.field}")
+            if fault not in faults:
+                faults.append(fault)
+    return content
+
+
+def _callable_back(url: str, private: bool) -> bool:
+    """Whether the form is right. What a name resolves to is checked when it is called."""
+    if len(url) > MAX_CALLBACK_LENGTH or not url.isascii() or not url.isprintable() or " " in url:
+        return False
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - reading it checks it
+    except ValueError:
+        return False
+    host = parts.hostname
+    if parts.scheme not in (("http", "https") if private else ("https",)) or not host:
+        return False
+    if parts.username is not None or parts.password is not None or "#" in url or "\\" in url:
+        return False
+    if private:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:
+        # The last label of a public name is never numeric; 127.1 and 0x7f000001 are addresses.
+        last = host.rstrip(".").rpartition(".")
+        return bool(last[0]) and last[2].lower() != "localhost" and not last[2][:1].isdigit()
+
+
+def _unknown_channel(path: tuple[str | int, ...]) -> FieldError:
+    return FieldError("unknown_channel", f"Channels: {', '.join(CHANNELS)}.", pointer(path))
+
+
+def _to_milliseconds(moment: datetime) -> datetime:
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

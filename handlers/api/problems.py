@@ -1,0 +1,210 @@
+"""Every way in which the API says no, as RFC 9457 problem details.
+
+`code` is the stable, closed part of the contract; titles and details are for people. The API
+serves a page about each code under its `type`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+from starlette.responses import Response
+
+from domain.channels import CHANNELS
+from domain.channels.plan import CODES as PLAN_CODES
+
+MEDIA_TYPE: Final = "application/problem+json"
+PAGE: Final = "/problems/"
+"""Where the pages are served; a problem's `type` is this and its code."""
+
+
+class Kind(NamedTuple):
+    """What all problems of one code have in common."""
+
+    status: int
+    title: str
+    documentation: str
+
+
+PROBLEMS: Final[dict[str, Kind]] = {
+    "missing_key": Kind(
+        401, "No API key", "Send your API key as `Authorization: Bearer <key>`, once."
+    ),
+    "invalid_key": Kind(
+        401, "Invalid API key", "The API key is unknown, malformed or has been revoked."
+    ),
+    "not_found": Kind(404, "Not found", "There is nothing under this path; see the API's docs."),
+    "method_not_allowed": Kind(
+        405, "Method not allowed", "The `Allow` header lists the methods that this path knows."
+    ),
+    "message_not_found": Kind(
+        404,
+        "Message not found",
+        "There is no such message, or it belongs to another tenant: the two look the same.",
+    ),
+    "body_required": Kind(400, "Body required", "The request needs a JSON body and has none."),
+    "malformed_json": Kind(
+        400, "Malformed JSON", "The body is not JSON in UTF-8; `detail` says where it breaks."
+    ),
+    "body_too_large": Kind(
+        413, "Body too large", "`detail` names the limit. Send a large batch in several parts."
+    ),
+    "unsupported_media_type": Kind(
+        415,
+        "Unsupported media type",
+        "Send `Content-Type: application/json` without a content encoding.",
+    ),
+    "validation_failed": Kind(
+        422,
+        "Validation failed",
+        "`errors` lists the faults, each with a code, a JSON Pointer into the body or the name of "
+        "the query parameter, and a sentence. Nothing was accepted.",
+    ),
+    "invalid_idempotency_key": Kind(
+        400,
+        "Invalid idempotency key",
+        "An `Idempotency-Key` is 1 to 255 printable ASCII characters, sent once.",
+    ),
+    "idempotency_key_reused": Kind(
+        422,
+        "Idempotency key reused",
+        "This key came before with a different request. Use a new key for each new message and "
+        "repeat a request unchanged.",
+    ),
+    "request_in_progress": Kind(
+        409,
+        "Request in progress",
+        "An earlier request about this message is not finished: the first one with this "
+        "idempotency key, or the one that sends the message. Repeat after `Retry-After` seconds.",
+    ),
+    "already_ended": Kind(
+        409, "Message has ended", "The message has reached its final status and stays there."
+    ),
+    "invalid_cursor": Kind(
+        400, "Invalid cursor", "Pass `next_cursor` of the page before, unchanged."
+    ),
+    "engine_unavailable": Kind(
+        503,
+        "Engine unavailable",
+        "The message could not be handed over durably. Repeat the request after `Retry-After` "
+        "seconds; with an `Idempotency-Key` that can never send twice.",
+    ),
+    "not_ready": Kind(503, "Not ready", "This process cannot take messages; `detail` says why."),
+    "internal_error": Kind(
+        500,
+        "Internal error",
+        "Hermes failed. `instance` identifies the failure in its logs. Repeat a request that "
+        "sends a message only with an `Idempotency-Key`.",
+    ),
+}
+"""Problems of a whole request (or of one message in a batch)."""
+
+FIELD_ERRORS: Final[dict[str, str]] = {
+    "required": "The field must be there.",
+    "unknown_field": "There is no such field here.",
+    "unknown_parameter": "There is no such query parameter here.",
+    "repeated_parameter": "The query parameter may be given once.",
+    "wrong_type": "The value is of another JSON type than the field.",
+    "unknown_value": "The value is none of those that the field can have.",
+    "out_of_range": "The number is below or above what the field can hold.",
+    "too_short": "The value has fewer characters or items than the field needs.",
+    "too_long": "The value has more characters or items than the field can hold.",
+    "nul_character": "Texts may not hold the character U+0000.",
+    "invalid_datetime": "A time is RFC 3339 with an offset, such as 2026-01-31T09:00:00Z.",
+    "no_recipient": "`to` needs at least one address.",
+    "unknown_channel": "There is no such channel.",
+    "empty_plan": "A plan needs at least one step; leave it out for the default plan.",
+    "no_address_for_channel": "`to` has no address for the step's channel.",
+    "success_not_provable": "The channel's receipts cannot prove this level.",
+    "send_at_in_past": "`send_at` is in the past.",
+    "send_at_too_far": "`send_at` is further ahead than messages are kept waiting.",
+    "invalid_callback_url": (
+        "A callback is an absolute https URL of at most 2,048 characters, without user name, "
+        "password or fragment, and with a public host."
+    ),
+    "metadata_too_large": (
+        "Metadata holds at most 20 keys of 1 to 40 characters with values of up to 500."
+    ),
+    **PLAN_CODES,
+    **{code: text for rules in CHANNELS.values() for code, text in rules.codes.items()},
+}
+"""The codes inside the `errors` of `validation_failed`."""
+
+
+class FieldError(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One fault: `pointer` is a JSON Pointer (RFC 6901) into the body, `parameter` a query key."""
+
+    code: str
+    detail: str
+    pointer: str | None = None
+    parameter: str | None = None
+
+
+class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
+    """RFC 9457 problem details. `code` is stable, `type` the path of its documentation."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str | None = None
+    instance: str | None = None
+    errors: list[FieldError] = []
+
+
+class Problem(Exception):
+    """A request ends here, with this answer. `code` is a key of PROBLEMS.
+
+    Never put a secret, another tenant's data or an internal message into `detail`.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        detail: str | None = None,
+        *,
+        errors: Sequence[FieldError] = (),
+        instance: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(code, detail)
+        kind = PROBLEMS[code]
+        self.code = code
+        self.status = kind.status
+        self.headers = headers
+        self.details = ProblemDetails(
+            type=PAGE + code,
+            title=kind.title,
+            status=kind.status,
+            code=code,
+            detail=detail,
+            instance=instance,
+            errors=list(errors),
+        )
+
+    def response(self) -> Response:
+        """The answer as HTTP."""
+        return Response(
+            msgspec.json.encode(self.details),
+            self.status,
+            headers=self.headers,
+            media_type=MEDIA_TYPE,
+        )
+
+
+def validation_failed(errors: Sequence[FieldError]) -> Problem:
+    """The problem of a request with these faults, at least one."""
+    count = "one fault" if len(errors) == 1 else f"{len(errors)} faults"
+    return Problem("validation_failed", f"The request has {count}.", errors=errors)
+
+
+def engine_unavailable() -> Problem:
+    """The problem of a message that Restate did not confirm."""
+    return Problem("engine_unavailable", headers={"Retry-After": "2"})
+
+
+def pointer(location: Sequence[str | int]) -> str:
+    """A path of keys and indexes as a JSON Pointer; the whole document is the empty pointer."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)

@@ -1,0 +1,1 @@
+"""One Restate service a channel: `deliver` hands one attempt to a provider, once."""

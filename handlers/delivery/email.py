@@ -1,0 +1,30 @@
+"""E-mail through an SMTP relay. Its acceptance is the last that is heard of a mail."""
+
+from __future__ import annotations
+
+from restate import Context, Service
+
+from adapters.email.relay import Relay
+from domain.delivery import DeliveryRequest, Submission
+from domain.ports import AttemptJournal
+from handlers.delivery.options import REQUEST, SUBMISSION, delivery
+
+
+def create_email_delivery(relay: Relay, attempts: AttemptJournal) -> Service:
+    """The service in front of a relay.
+
+    `attempts` remembers what was begun, so a call that is repeated after a crash never sends the
+    same attempt twice: it answers that the outcome is unknown, and the cascade decides.
+    """
+    email = delivery("email")
+
+    @email.handler(input_serde=REQUEST, output_serde=SUBMISSION)
+    async def deliver(ctx: Context, request: DeliveryRequest) -> Submission:
+        """Hand one mail to the relay, or say what became of it."""
+        if not await attempts.begin(request.message, request.attempt):
+            return await attempts.outcome(request.message, request.attempt)
+        submission = await relay.deliver(request)
+        await attempts.settle(request.message, request.attempt, submission)
+        return submission
+
+    return email

@@ -1,0 +1,31 @@
+"""How every delivery service is registered."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from restate import Service
+
+from adapters.restate.serde import JsonSerde
+from domain.delivery import AttemptRef, DeliveryRequest, Submission, delivery_service
+
+REQUEST: JsonSerde[DeliveryRequest] = JsonSerde(DeliveryRequest)
+SUBMISSION: JsonSerde[Submission] = JsonSerde(Submission)
+ATTEMPT_REF: JsonSerde[AttemptRef] = JsonSerde(AttemptRef)
+
+
+def delivery(channel: str) -> Service:
+    """A channel's delivery service.
+
+    Nothing of a completed call is kept: its answer is in the message's own journal. The long
+    inactivity timeout keeps Restate from interrupting a provider that is slow to answer. Only
+    the cascade may call it.
+    """
+    options: dict[str, Any] = {
+        "journal_retention": timedelta(0),
+        "idempotency_retention": timedelta(0),
+        "inactivity_timeout": timedelta(minutes=2),
+        "ingress_private": True,
+    }
+    return Service(delivery_service(channel), **options)

@@ -1,0 +1,1 @@
+"""The `hermes` command. One group of commands a file; `main` knows them all."""

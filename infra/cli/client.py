@@ -1,0 +1,167 @@
+"""The REST API as the commands use it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+
+import click
+
+from infra import settings
+from infra.local.demo_keys import DEMO_TENANTS, key_file, read_demo_keys
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class ApiError(click.ClickException):
+    """The API said no, or cannot be reached. `problem` is its RFC 9457 answer, if it gave one."""
+
+    def __init__(self, message: str, problem: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.problem = problem
+
+    @classmethod
+    def of(cls, status: int, body: bytes) -> ApiError:
+        """The error that an answer tells of."""
+        try:
+            problem = json.loads(body)
+        except ValueError:
+            problem = None
+        if not isinstance(problem, dict):
+            return cls(f"The API answered {status}: {body[:200].decode(errors='replace')}")
+        said = problem.get("detail") or problem.get("title") or "no reason given"
+        lines = [f"{said} ({problem.get('code', status)})"]
+        for error in problem.get("errors") or ():
+            where = error.get("field") or error.get("pointer") or error.get("loc") or ""
+            what = error.get("detail") or error.get("message") or error.get("code") or ""
+            lines.append(f"  {where}: {what}")
+        return cls("\n".join(lines), problem)
+
+
+class ApiClient:
+    """A connection to the API with one tenant's key."""
+
+    def __init__(self, base: str, key: str, *, timeout: float = 15.0) -> None:
+        url = urlsplit(base)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise click.BadParameter(f"{base!r} is not an http or https URL", param_hint="--api")
+        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+        self._connection = kind(url.hostname, url.port, timeout=timeout)
+        self._path = url.path.rstrip("/")
+        self._base = base
+        self._key = key
+
+    def send(
+        self, message: dict[str, Any], *, idempotency_key: str | None = None
+    ) -> dict[str, Any]:
+        """Hand over a message. Raises ApiError."""
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        return self._call("POST", "/v1/messages", message, headers)
+
+    def get(self, message_id: str) -> dict[str, Any]:
+        """A message with its timeline. Raises ApiError."""
+        return self._call("GET", f"/v1/messages/{quote(message_id, safe='')}")
+
+    def list(self, **filters: Any) -> dict[str, Any]:
+        """A page of messages, newest first. Filters that are None are left out. Raises ApiError."""
+        given = {name: value for name, value in filters.items() if value not in (None, ())}
+        query = urlencode(given, doseq=True)
+        return self._call("GET", f"/v1/messages?{query}" if query else "/v1/messages")
+
+    def cancel(self, message_id: str) -> dict[str, Any]:
+        """Withdraw a message. Raises ApiError."""
+        return self._call("DELETE", f"/v1/messages/{quote(message_id, safe='')}")
+
+    def close(self) -> None:
+        """Close the connection; the next call opens another."""
+        self._connection.close()
+
+    def _call(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        sent = {"Authorization": f"Bearer {self._key}", "Accept": "application/json"}
+        sent |= headers or {}
+        payload = None
+        if body is not None:
+            payload = json.dumps(body).encode()
+            sent["Content-Type"] = "application/json"
+        try:
+            self._connection.request(method, self._path + path, payload, sent)
+            response = self._connection.getresponse()
+            answer = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise ApiError(
+                f"The API at {self._base} cannot be reached: {reason}. "
+                "Is it running? (hermes up, hermes doctor)"
+            ) from None
+        if response.status >= 300:
+            raise ApiError.of(response.status, answer)
+        try:
+            decoded = json.loads(answer)
+        except ValueError:
+            raise ApiError(f"{self._base} does not answer as Hermes does.") from None
+        assert isinstance(decoded, dict)
+        return decoded
+
+
+def with_api(command: Command) -> Command:
+    """Give a command the options --api and --tenant, as the parameter `api`, an ApiClient."""
+
+    @click.option("--api", "base", metavar="URL", help="Where the API is [HERMES_API_URL].")
+    @click.option(
+        "--tenant",
+        metavar="NAME",
+        help=f"Whose demo key to take: {', '.join(DEMO_TENANTS)}; not with HERMES_API_KEY.",
+    )
+    def connected(*args: Any, base: str | None, tenant: str | None, **options: Any) -> Any:
+        client = ApiClient(base or _default_base(), _key(tenant))
+        try:
+            return command(*args, api=client, **options)
+        finally:
+            client.close()
+
+    connected.__name__ = command.__name__
+    connected.__doc__ = command.__doc__
+    connected.__click_params__ = [  # type: ignore[attr-defined]
+        *getattr(command, "__click_params__", []),
+        *connected.__click_params__,  # type: ignore[attr-defined]
+    ]
+    return connected  # type: ignore[return-value]
+
+
+def load_settings() -> settings.Settings:
+    """The settings. Raises a ClickException that names what is wrong in them."""
+    try:
+        return settings.load()
+    except settings.ConfigurationError as error:
+        raise click.ClickException(f"The settings are wrong:\n{error}") from None
+
+
+def _default_base() -> str:
+    if url := os.environ.get("HERMES_API_URL"):
+        return url
+    api = load_settings().api
+    return f"http://{api.host}:{api.port}"
+
+
+def _key(tenant: str | None) -> str:
+    if (key := os.environ.get("HERMES_API_KEY")) and tenant is None:
+        return key
+    data_dir = load_settings().data_dir
+    try:
+        keys = read_demo_keys(data_dir)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    wanted = tenant or DEMO_TENANTS[0]
+    if wanted not in keys:
+        raise click.ClickException(
+            f"There is no key: HERMES_API_KEY is not set and {key_file(data_dir)} has none for "
+            f"{wanted}. `hermes up` makes the demo keys, `hermes keys create` others."
+        )
+    return keys[wanted]

@@ -1,0 +1,308 @@
+"""`hermes doctor`: is everything here that Hermes needs, and if not, what to do."""
+
+from __future__ import annotations
+
+import fcntl
+import http.client
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from enum import Enum
+from pathlib import Path
+
+import click
+import psutil
+from rich.text import Text
+
+from infra import settings as configuration
+from infra.cli.console import as_json, console, print_json
+from infra.local.demo_keys import DEMO_TENANTS, key_file, read_demo_keys
+from infra.local.ports import HOST, Ports, holder, in_use
+from infra.local.stack import ROOT, StackError, restate_server
+
+_OLDEST_PYTHON = (3, 11)
+_OLDEST_NODE = 18
+_PACKAGES = ("restate-server", "restate", "restatectl")
+_LITTLE_SPACE = 2 * 1024**3
+_NO_SPACE = 200 * 1024**2
+
+
+class Verdict(str, Enum):
+    """How a check came out."""
+
+    OK = "ok"
+    WARN = "warn"  # works, or will once `hermes up` runs
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor's report; `advice` says what to do when it is not ok."""
+
+    check: str
+    verdict: Verdict
+    found: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The stack that `hermes up` runs on this data directory."""
+
+    pid: int
+    ports: Ports
+    pids: frozenset[int]
+
+
+@click.command()
+@as_json
+def doctor(json_output: bool) -> None:
+    """Check versions, ports, server and registration; say what to do.
+
+    Exit code 1 when something is wrong; a warning is not.
+    """
+    findings = list(examine())
+    if json_output:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        show(findings)
+    if any(finding.verdict is Verdict.FAIL for finding in findings):
+        sys.exit(1)
+
+
+def show(findings: Iterable[Finding]) -> None:
+    """Print the report."""
+    out = console()
+    marks = {
+        Verdict.OK: ("✓", "good"),
+        Verdict.WARN: ("!", "warn"),
+        Verdict.FAIL: ("✗", "bad"),
+    }
+    for finding in findings:
+        mark, style = marks[finding.verdict]
+        line = Text.assemble(
+            (f"{mark} {finding.verdict.value:<5}", style), f"{finding.check:<15}", finding.found
+        )
+        out.print(line, soft_wrap=True)
+        if finding.advice and finding.verdict is not Verdict.OK:
+            out.print(Text(f"{'':22}→ {finding.advice}", style=style), soft_wrap=True)
+
+
+def examine(root: Path = ROOT) -> Iterator[Finding]:
+    """Look at everything, in the order in which a fault explains the ones after it."""
+    yield check_python(sys.version_info[:3])
+    yield check_node(_output(["node", "--version"]))
+    for package in _PACKAGES:
+        yield check_package(root, package)
+    yield check_server_binary(root)
+    try:
+        settings = configuration.load()
+    except configuration.ConfigurationError as error:
+        yield Finding(
+            "settings",
+            Verdict.FAIL,
+            "; ".join(str(error).splitlines()),
+            "mend hermes.toml or the HERMES_… variables",
+        )
+        return
+    yield Finding("settings", Verdict.OK, "hermes.toml and the environment are sound")
+    yield check_space(settings.data_dir)
+    running = find_running(settings.data_dir)
+    if running:
+        yield Finding("stack", Verdict.OK, f"hermes up runs as process {running.pid}")
+    else:
+        yield Finding("stack", Verdict.WARN, "is not running", "hermes up (or make run)")
+    ports = running.ports if running else Ports.of(settings)
+    yield from check_ports(ports, running)
+    if running:
+        yield check_http("restate", ports.ingress, "/restate/health")
+        yield check_deployments(ports)
+        yield check_http("api", ports.api, "/readyz")
+    yield check_keys(settings.data_dir)
+
+
+def check_python(version: tuple[int, ...]) -> Finding:
+    """Python is new enough."""
+    found = ".".join(map(str, version))
+    if version < _OLDEST_PYTHON:
+        return Finding("python", Verdict.FAIL, found, "install Python 3.11 or newer; make clean")
+    return Finding("python", Verdict.OK, found)
+
+
+def check_node(said: str | None) -> Finding:
+    """Node is there and new enough; `said` is what `node --version` printed."""
+    if said is None:
+        return Finding(
+            "node", Verdict.WARN, "not found", "needed by `make setup` alone: install Node.js 18"
+        )
+    try:
+        major = int(said.strip().removeprefix("v").split(".")[0])
+    except ValueError:
+        return Finding("node", Verdict.WARN, f"says {said.strip()!r}", "install Node.js 18")
+    if major < _OLDEST_NODE:
+        return Finding("node", Verdict.WARN, said.strip(), "install Node.js 18 or newer")
+    return Finding("node", Verdict.OK, said.strip())
+
+
+def check_package(root: Path, package: str) -> Finding:
+    """An npm package is installed in the version that package.json pins."""
+    name = f"@restatedev/{package}"
+    try:
+        pinned = json.loads((root / "package.json").read_text())["dependencies"][name]
+    except (OSError, ValueError, KeyError):
+        return Finding(package, Verdict.FAIL, "package.json does not pin it", "git checkout it")
+    try:
+        manifest = root / "node_modules" / name / "package.json"
+        installed = json.loads(manifest.read_text())["version"]
+    except (OSError, ValueError, KeyError):
+        return Finding(package, Verdict.FAIL, f"not installed (wanted: {pinned})", "make setup")
+    if installed != pinned:
+        return Finding(package, Verdict.FAIL, f"{installed} (wanted: {pinned})", "make setup")
+    return Finding(package, Verdict.OK, installed)
+
+
+def check_server_binary(root: Path) -> Finding:
+    """restate-server runs on this machine."""
+    try:
+        binary = restate_server(root)
+    except StackError as error:
+        return Finding("server binary", Verdict.FAIL, str(error), "make setup")
+    said = _output([str(binary), "--version"])
+    if said is None:
+        return Finding("server binary", Verdict.FAIL, f"{binary} does not run", "make setup")
+    return Finding("server binary", Verdict.OK, said.strip().splitlines()[0])
+
+
+def check_space(data_dir: Path) -> Finding:
+    """There is room for data where it is kept."""
+    place = next(
+        path for path in (data_dir.resolve(), *data_dir.resolve().parents) if path.exists()
+    )
+    free = shutil.disk_usage(place).free
+    found = f"{free / 1024**3:.1f} GiB free at {place}"
+    if free < _NO_SPACE:
+        return Finding("disk", Verdict.FAIL, found, "make room: restate-server stops without")
+    if free < _LITTLE_SPACE:
+        return Finding("disk", Verdict.WARN, found, "make room")
+    return Finding("disk", Verdict.OK, found)
+
+
+def find_running(data_dir: Path) -> Running | None:
+    """The stack that holds the data directory's lock, None when nobody does."""
+    try:
+        with (data_dir / "stack.lock").open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return None
+            except OSError:
+                pass
+        state = json.loads((data_dir / "stack.json").read_text())
+        return Running(
+            pid=state["pid"],
+            ports=Ports(**state["ports"]),
+            pids=frozenset(state["components"].values()),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def check_ports(ports: Ports, running: Running | None) -> Iterator[Finding]:
+    """Each port is free, or held by the stack that runs."""
+    strangers = []
+    ours = 0
+    for name, port in ports:
+        if not in_use(port):
+            continue
+        holds = holder(port)
+        if running and (holds.pid is None or _belongs(holds.pid, running.pids)):
+            ours += 1
+        else:
+            strangers.append((name, port, holds))
+    for name, port, holds in strangers:
+        yield Finding(
+            f"port {port}",
+            Verdict.FAIL,
+            f"({name}) is in use by {holds}",
+            f"stop it, or hermes up --port {name}=NUMBER",
+        )
+    if not strangers:
+        found = f"{ours} of {len(list(ports))} held by our stack" if running else "all free"
+        yield Finding("ports", Verdict.OK, found)
+
+
+def check_http(name: str, port: int, path: str) -> Finding:
+    """A component of the running stack answers 200."""
+    status, body = _get(port, path)
+    if status == 200:
+        return Finding(name, Verdict.OK, f"answers at http://{HOST}:{port}")
+    found = f"http://{HOST}:{port}{path}: " + (f"{status} {body[:120]!r}" if status else body)
+    return Finding(name, Verdict.FAIL, found, f"look into .hermes/logs/{name}.log")
+
+
+def check_deployments(ports: Ports) -> Finding:
+    """Restate knows the handlers of both processes that serve some."""
+    status, body = _get(ports.admin, "/deployments")
+    try:
+        known = {one.get("uri", "").rstrip("/") for one in json.loads(body)["deployments"]}
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return Finding(
+            "deployments", Verdict.FAIL, f"admin answers {status or body}", "see .hermes/logs"
+        )
+    wanted = {f"http://{HOST}:{port}": n for n, port in ports if n in ("endpoint", "pool")}
+    missing = [name for uri, name in wanted.items() if uri not in known]
+    if missing:
+        return Finding(
+            "deployments",
+            Verdict.FAIL,
+            f"not registered: {', '.join(missing)}",
+            "start hermes up again, it registers them",
+        )
+    return Finding("deployments", Verdict.OK, "endpoint and pool are registered")
+
+
+def check_keys(data_dir: Path) -> Finding:
+    """The demo tenants' keys are there and nobody else can read them."""
+    path = key_file(data_dir)
+    try:
+        keys = read_demo_keys(data_dir)
+    except (OSError, ValueError) as error:
+        return Finding("demo keys", Verdict.FAIL, str(error), f"remove {path}; hermes up")
+    missing = [tenant for tenant in DEMO_TENANTS if tenant not in keys]
+    if missing:
+        return Finding("demo keys", Verdict.WARN, f"none for {', '.join(missing)}", "hermes up")
+    if path.stat().st_mode & 0o077:
+        return Finding("demo keys", Verdict.WARN, f"others can read {path}", f"chmod 600 {path}")
+    return Finding("demo keys", Verdict.OK, ", ".join(keys))
+
+
+def _belongs(pid: int, ours: frozenset[int]) -> bool:
+    """True for one of our components, or a worker of one."""
+    try:
+        process = psutil.Process(pid)
+        return any(one.pid in ours for one in (process, *process.parents()))
+    except psutil.Error:
+        return False
+
+
+def _output(command: list[str]) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
+
+
+def _get(port: int, path: str) -> tuple[int, str]:
+    """Status and body; status 0 and the reason when there is no answer."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=3)
+    try:
+        connection.request("GET", path, headers={"Accept": "application/json"})
+        response = connection.getresponse()
+        return response.status, response.read().decode(errors="replace")
+    except (OSError, http.client.HTTPException) as error:
+        return 0, str(error)
+    finally:
+        connection.close()

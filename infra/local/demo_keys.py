@@ -1,0 +1,54 @@
+"""The two tenants of the local stack and their API keys."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+DEMO_TENANTS = ("acme", "globex")
+
+
+def key_file(data_dir: Path) -> Path:
+    """Where the keys lie, readable by their owner only: `{"acme": "…", "globex": "…"}`."""
+    return data_dir / "demo-keys.json"
+
+
+def read_demo_keys(data_dir: Path) -> dict[str, str]:
+    """The keys by tenant, empty when none have been made yet.
+
+    Raises ValueError when the file holds something else.
+    """
+    try:
+        keys = json.loads(key_file(data_dir).read_text())
+    except FileNotFoundError:
+        return {}
+    if not isinstance(keys, dict) or not all(isinstance(key, str) for key in keys.values()):
+        raise ValueError(f"{key_file(data_dir)} does not hold keys by tenant; remove the file")
+    return keys
+
+
+def ensure_demo_keys(data_dir: Path, message_log: Path) -> dict[str, str]:
+    """The keys by tenant; tenants and keys that are missing are made in the SQLite file.
+
+    A key is shown once and only its hash is stored, so a lost key file means new keys. Keys whose
+    database is gone are thrown away.
+    """
+    from adapters.store.tenants import create_key, create_tenant
+
+    keys = read_demo_keys(data_dir) if message_log.exists() else {}
+    missing = [tenant for tenant in DEMO_TENANTS if tenant not in keys]
+    for tenant in missing:
+        create_tenant(message_log, tenant)
+        keys[tenant] = create_key(message_log, tenant, "made by hermes up")
+    if missing:
+        _write_private(key_file(data_dir), json.dumps(keys, indent=2) + "\n")
+    return keys
+
+
+def _write_private(path: Path, text: str) -> None:
+    draft = path.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    draft.replace(path)

@@ -1,0 +1,1 @@
+"""The processes of Hermes, one module each: `python -m infra.processes.endpoint`, …"""

@@ -1,0 +1,36 @@
+"""The tenants' door: the REST API."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from adapters.restate.ingress import RestateIngress
+from adapters.store.message_log import SqliteMessageLog
+from adapters.store.tenants import SqliteKeyRing
+from handlers.api.app import create_app
+from infra.processes.serving import AsgiApp, main
+from infra.settings import Settings
+
+
+@asynccontextmanager
+async def api(settings: Settings) -> AsyncIterator[AsgiApp]:
+    """The API's application with everything that it uses."""
+    log = SqliteMessageLog(settings.message_log)
+    keys = SqliteKeyRing(settings.message_log)
+    engine = RestateIngress(settings.restate.ingress)
+    try:
+        yield create_app(
+            keys,
+            log,
+            engine,
+            allow_private_callbacks=settings.callbacks.allow_private_addresses,
+        )
+    finally:
+        await engine.close()
+        keys.close()
+        await log.close()
+
+
+if __name__ == "__main__":
+    main("api", api, lambda settings: settings.api, http="1")

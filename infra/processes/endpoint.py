@@ -1,0 +1,67 @@
+"""The handlers endpoint: the Message object and the stateless delivery services.
+
+Several may run, on several machines: it holds nothing that Restate does not hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import restate
+
+from adapters.callbacks.sender import CallbackSender
+from adapters.email.relay import Relay, RelayAccount
+from adapters.store.attempts import SqliteAttemptJournal
+from adapters.store.message_log import SqliteMessageLog
+from handlers.callbacks import create_status_callback
+from handlers.delivery.email import create_email_delivery
+from infra.processes.serving import AsgiApp, main
+from infra.settings import Email, Settings
+from virtual_objects.message import create_message_object
+
+
+@asynccontextmanager
+async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
+    """The endpoint's application with everything that it uses."""
+    log = SqliteMessageLog(settings.message_log)
+    attempts = SqliteAttemptJournal(settings.message_log)
+    callbacks = CallbackSender(
+        settings.message_log, allow_private=settings.callbacks.allow_private_addresses
+    )
+    retention = timedelta(seconds=settings.state_retention)
+    try:
+        yield restate.app(
+            [
+                create_message_object(
+                    log, state_retention=retention, journal_retention=retention
+                ),
+                create_email_delivery(Relay(relay_account(settings.email)), attempts),
+                create_status_callback(callbacks),
+            ],
+            identity_keys=list(settings.restate.identity_keys),
+        )
+    finally:
+        await callbacks.close()
+        await attempts.close()
+        await log.close()
+
+
+def relay_account(email: Email) -> RelayAccount:
+    """The relay's account from the settings."""
+    return RelayAccount(
+        host=email.host,
+        port=email.port,
+        sender=email.sender,
+        domain=email.domain,
+        tls=email.tls,
+        ca_file=email.ca_file,
+        username=email.username,
+        password=None if email.password is None else email.password.get_secret_value(),
+        timeout=email.timeout,
+    )
+
+
+if __name__ == "__main__":
+    main("endpoint", endpoint, lambda settings: settings.endpoint, http="auto")

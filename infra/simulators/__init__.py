@@ -1,0 +1,1 @@
+"""The other side, for development and tests: an SMSC and a mailbox."""

@@ -1,0 +1,236 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from infra.local.ports import Ports
+from infra.local.stack import AlreadyRunning, ComponentFailed, PortTaken, Stack
+
+STAND_IN = Path(__file__).with_name("stand_in.py")
+
+
+def until(predicate, timeout=10.0):
+    deadline = time.monotonic() + timeout
+    while not (found := predicate()):
+        assert time.monotonic() < deadline, "did not come true in time"
+        time.sleep(0.01)
+    return found
+
+
+def command(*ports, manners=()):
+    return [sys.executable, str(STAND_IN), ",".join(map(str, ports)), *manners]
+
+
+def commands(ports):
+    return {
+        "restate": command(ports.ingress, ports.admin),
+        "smsc": command(ports.smsc, ports.smsc_control),
+        "mail": command(ports.mail, ports.mail_control),
+        "endpoint": command(ports.endpoint),
+        "pool": command(ports.pool),
+        "api": command(ports.api),
+    }
+
+
+@pytest.fixture
+def make_stack(tmp_path):
+    stacks = []
+
+    def make(ports=None, data_dir=None, components=("restate", "endpoint"), **replaced):
+        ports = ports or Ports.free()
+        incidents = []
+        stack = Stack(
+            ports=ports,
+            data_dir=data_dir or tmp_path / "data",
+            components=components,
+            commands=commands(ports) | replaced,
+            on_incident=incidents.append,
+        )
+        stack.incidents = incidents
+        stacks.append(stack)
+        return stack
+
+    yield make
+    for stack in stacks:
+        stack.stop()
+
+
+def alive(pid):
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def test_starts_all_components_and_registers_both_handlers(make_stack):
+    stack = make_stack(components=tuple(commands(Ports())))
+    told = []
+    stack.start(progress=told.append)
+    assert set(stack.pids()) == {"restate", "smsc", "mail", "endpoint", "pool", "api"}
+    assert told.index("deployments") > max(told.index(n) for n in ("restate", "endpoint", "pool"))
+    assert "begun" in stack.log("pool").read_text()
+
+
+def test_a_killed_component_is_started_again_and_told_about(make_stack):
+    stack = make_stack()
+    stack.start()
+    before = stack.pid("endpoint")
+    stack.kill("endpoint")
+    stack.wait_ready("endpoint")
+    assert stack.pid("endpoint") not in (before, None)
+    assert [(i.name, i.how) for i in stack.incidents] == [("endpoint", "SIGKILL")]
+
+
+def test_each_further_death_waits_longer_for_its_restart(make_stack):
+    stack = make_stack()
+    stack.start()
+    for _ in range(3):
+        stack.kill("endpoint")
+        stack.wait_ready("endpoint")
+    delays = [incident.restart_in for incident in stack.incidents]
+    assert delays == sorted(delays)
+    assert delays[-1] >= 4 * delays[0]
+
+
+def test_workers_die_with_their_component(make_stack, tmp_path):
+    ports = Ports.free()
+    note = tmp_path / "worker"
+    stack = make_stack(ports, endpoint=command(ports.endpoint, manners=[f"worker={note}"]))
+    stack.start()
+    worker = int(note.read_text())
+    os.kill(stack.pid("endpoint"), signal.SIGKILL)  # the leader alone
+    until(lambda: not alive(worker))
+
+
+def test_stop_ends_a_component_that_does_not_listen_within_five_seconds(make_stack, tmp_path):
+    ports = Ports.free()
+    note = tmp_path / "worker"
+    stack = make_stack(ports, endpoint=command(ports.endpoint, manners=["deaf", f"worker={note}"]))
+    stack.start()
+    pids = [*stack.pids().values(), int(note.read_text())]
+    begun = time.monotonic()
+    stack.stop()
+    assert time.monotonic() - begun < 5
+    assert not any(alive(pid) for pid in pids)
+    assert stack.pids() == {}
+
+
+def test_a_stopped_process_does_not_hold_up_the_stop(make_stack):
+    stack = make_stack()
+    stack.start()
+    stack.kill("endpoint", signal.SIGSTOP)
+    begun = time.monotonic()
+    stack.stop()
+    assert time.monotonic() - begun < 3
+
+
+def test_nothing_outlives_a_supervisor_that_is_killed(tmp_path):
+    ports = Ports.free()
+    worker = tmp_path / "worker"
+    script = textwrap.dedent(f"""
+        import signal
+        from pathlib import Path
+        from infra.local.ports import Ports
+        from infra.local.stack import Stack
+        stack = Stack(
+            ports=Ports(**{dict(ports)}), data_dir=Path({str(tmp_path / "data")!r}),
+            components=["restate", "endpoint"],
+            commands={{
+                "restate": {command(ports.ingress, ports.admin)},
+                "endpoint": {command(ports.endpoint, manners=[f"worker={worker}"])},
+            }},
+        )
+        stack.start()
+        print(*stack.pids().values(), flush=True)
+        signal.pause()
+    """)
+    supervisor = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    try:
+        pids = [int(pid) for pid in supervisor.stdout.readline().split()]
+        pids.append(int(worker.read_text()))
+        assert len(pids) == 3
+        assert all(alive(pid) for pid in pids)
+    finally:
+        supervisor.kill()
+        supervisor.wait()
+        supervisor.stdout.close()
+    until(lambda: not any(alive(pid) for pid in pids))
+
+
+def test_a_component_that_cannot_start_fails_the_start_with_what_it_said(make_stack):
+    ports = Ports.free()
+    stack = make_stack(ports, endpoint=command(ports.endpoint, manners=["dies"]))
+    with pytest.raises(ComponentFailed, match=r"(?s)exit code 1.*cannot read my settings"):
+        stack.start()
+
+
+def test_a_program_that_is_missing_fails_the_start(make_stack):
+    stack = make_stack(endpoint=["/nowhere/to/be/found"])
+    with pytest.raises(ComponentFailed, match="endpoint ended"):
+        stack.start()
+
+
+def test_a_taken_port_is_named_with_its_holder_and_nothing_is_started(make_stack):
+    ports = Ports.free()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", ports.endpoint))
+        other.listen()
+        stack = make_stack(ports)
+        with pytest.raises(PortTaken) as caught:
+            stack.start()
+    assert caught.value.name == "endpoint"
+    assert caught.value.holder.pid == os.getpid()
+    assert str(ports.endpoint) in str(caught.value)
+    assert str(os.getpid()) in str(caught.value)
+    assert stack.pids() == {}
+
+
+def test_ports_of_components_that_are_left_out_may_be_taken(make_stack):
+    ports = Ports.free()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", ports.mail))
+        other.listen()
+        make_stack(ports).start()
+
+
+def test_two_stacks_do_not_share_a_data_directory(make_stack):
+    make_stack().start()
+    with pytest.raises(AlreadyRunning, match=str(os.getpid())):
+        make_stack().start()
+
+
+def test_a_data_directory_can_be_used_again_after_a_stop(make_stack):
+    ports = Ports.free()
+    for _ in range(2):
+        stack = make_stack(ports)
+        stack.start()
+        stack.stop()
+
+
+def test_the_simulators_port_reaches_the_pool_with_the_other_carriers_unchanged(
+    make_stack, tmp_path
+):
+    config = tmp_path / "hermes.toml"
+    config.write_text(
+        '[[carriers]]\nname = "simulator"\nport = 2775\nwindow = 7\n'
+        '[[carriers]]\nname = "real"\nport = 1234\n'
+    )
+    ports = Ports.free()
+    shown = tmp_path / "shown"
+    script = f"import os; open({str(shown)!r}, 'w').write(os.environ['HERMES_CARRIERS'])"
+    stack = Stack(
+        ports=ports,
+        data_dir=tmp_path / "data",
+        config=config,
+        components=["endpoint"],
+        commands={"endpoint": [sys.executable, "-c", script]},
+    )
+    with pytest.raises(ComponentFailed):
+        stack.start()
+    stack.stop()
+    assert f'"port": {ports.smsc}, "window": 7' in shown.read_text()
+    assert '{"name": "real", "port": 1234}' in shown.read_text()

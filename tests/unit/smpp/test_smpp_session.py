@@ -1,0 +1,616 @@
+"""Real sockets on both ends; one end is a peer that misbehaves on request."""
+
+import asyncio
+import contextlib
+import shutil
+import ssl
+import subprocess
+
+import pytest
+
+from adapters.smpp.constants import HEADER_LENGTH, CommandId, CommandStatus
+from adapters.smpp.pdu import (
+    HEADER,
+    BindReceiver,
+    BindTransceiver,
+    BindTransceiverResp,
+    BindTransmitter,
+    DataSm,
+    DeliverSm,
+    EnquireLink,
+    GenericNack,
+    Pdu,
+    SubmitSm,
+    SubmitSmResp,
+    Unbind,
+    UnbindResp,
+    decode,
+    encode,
+)
+from adapters.smpp.session import (
+    BindRefused,
+    CloseReason,
+    LinkLost,
+    NotBound,
+    ResponseTimeout,
+    SmscSession,
+    Timers,
+    WindowFull,
+    connect,
+)
+
+BIND = BindTransceiver("hermes", "secret")
+MESSAGE = SubmitSm(source_addr="HERMES", destination_addr="4520000000", short_message=b"hi")
+RECEIPT = DeliverSm(esm_class=4, short_message=b"id:1 stat:DELIVRD")
+QUICK = Timers(session_init=5, enquire_link=0.05, enquire_link_timeout=0.05, response=5)
+
+
+class Peer:
+    """The other end of one connection, spoken to PDU by PDU."""
+
+    def __init__(self, reader, writer):
+        self.reader = reader
+        self.writer = writer
+
+    def send(self, pdu: Pdu | bytes, sequence=1, status=0):
+        if isinstance(pdu, Pdu):
+            pdu = encode(pdu, sequence_number=sequence, command_status=status)
+        self.writer.write(pdu)
+
+    async def receive(self):
+        """(command_id, status, sequence, pdu) of the next PDU that is not an enquire_link."""
+        while True:
+            head = await self.reader.readexactly(HEADER_LENGTH)
+            length, command_id, status, sequence = HEADER.unpack(head)
+            frame = head + await self.reader.readexactly(length - HEADER_LENGTH)
+            if command_id != CommandId.ENQUIRE_LINK:
+                return command_id, status, sequence, decode(frame)[2]
+
+    async def accept(self):
+        _, _, sequence, bind = await self.receive()
+        self.send(BindTransceiverResp("peer"), sequence)
+        return bind
+
+    async def ended(self):
+        """Read until the other side closes."""
+        with contextlib.suppress(ConnectionError):
+            while await self.reader.read(65536):
+                pass
+
+
+class Smsc:
+    """A listening socket; each connection is a Peer in `peers`."""
+
+    def __init__(self):
+        self.peers = asyncio.Queue()
+        self.open = []
+
+    async def start(self, tls=None):
+        self.server = await asyncio.start_server(self._accepted, "127.0.0.1", 0, ssl=tls)
+        self.port = self.server.sockets[0].getsockname()[1]
+
+    async def _accepted(self, reader, writer):
+        self.open.append(writer)
+        await self.peers.put(Peer(reader, writer))
+
+    async def session(self, *, on_deliver=lambda *_: None, bind=BIND, window=4, **more):
+        """A bound EsmeSession and its peer."""
+        connecting = asyncio.ensure_future(
+            connect("127.0.0.1", self.port, bind=bind, on_deliver=on_deliver, window=window, **more)
+        )
+        peer = await self.peers.get()
+        await peer.accept()
+        return await connecting, peer
+
+    async def stop(self):
+        for writer in self.open:
+            writer.transport.abort()
+        self.server.close()
+        await self.server.wait_closed()
+
+
+@pytest.fixture
+async def smsc():
+    smsc = Smsc()
+    await smsc.start()
+    yield smsc
+    await smsc.stop()
+
+
+@pytest.fixture
+async def ours():
+    """Our own SMSC side: a function that starts it and gives a raw Peer to speak to it with."""
+    servers, peers = [], []
+
+    async def start(*, timers=QUICK, window=4, on_bind=None, on_submit=None):
+        sessions = []
+
+        def made():
+            session = SmscSession(
+                on_bind=on_bind or (lambda s, sequence, bind: s.accept_bind(sequence, "smsc")),
+                on_submit=on_submit
+                or (lambda s, sequence, pdu: s.respond(sequence, pdu.command_id, 0, "id")),
+                window=window,
+                timers=timers,
+            )
+            sessions.append(session)
+            return session
+
+        server = await asyncio.get_running_loop().create_server(made, "127.0.0.1", 0)
+        servers.append(server)
+        peer = Peer(*await asyncio.open_connection(*server.sockets[0].getsockname()))
+        peers.append(peer)
+        return peer, sessions
+
+    yield start
+    for peer in peers:
+        peer.writer.transport.abort()
+    for server in servers:
+        server.close()
+        await server.wait_closed()
+
+
+# -- the ESME's side ------------------------------------------------------------------------------
+
+
+async def test_bind_submit_receipt_unbind(smsc):
+    delivered = asyncio.Queue()
+    session, peer = await smsc.session(on_deliver=lambda *what: delivered.put_nowait(what))
+    outcome = session.submit(MESSAGE)
+    command_id, _, sequence, pdu = await peer.receive()
+    assert (command_id, pdu) == (CommandId.SUBMIT_SM, MESSAGE)
+    peer.send(SubmitSmResp("abc"), sequence)
+    assert await outcome == (0, "abc")
+
+    peer.send(RECEIPT, 77)
+    told, sequence, pdu = await delivered.get()
+    assert (told, sequence, pdu) == (session, 77, RECEIPT)
+    # Not acknowledged until the owner says so: an enquire_link sent later is answered first.
+    peer.send(EnquireLink(), 78)
+    assert (await peer.receive())[0] == CommandId.ENQUIRE_LINK_RESP
+    session.acknowledge(77, pdu.command_id)
+    assert (await peer.receive())[:3] == (CommandId.DELIVER_SM_RESP, 0, 77)
+
+    unbinding = asyncio.ensure_future(session.unbind())
+    command_id, _, sequence, _ = await peer.receive()
+    assert command_id == CommandId.UNBIND
+    peer.send(UnbindResp(), sequence)
+    await unbinding
+    assert await session.closed is CloseReason.UNBOUND
+    await peer.ended()
+
+
+async def test_a_bind_is_sent_as_given(smsc):
+    bind = BindTransmitter("hermes", "secret", "type", 0x34, 1, 1, "45")
+    connecting = asyncio.ensure_future(
+        connect("127.0.0.1", smsc.port, bind=bind, on_deliver=lambda *_: None)
+    )
+    peer = await smsc.peers.get()
+    command_id, _, sequence, pdu = await peer.receive()
+    assert (command_id, pdu) == (CommandId.BIND_TRANSMITTER, bind)
+    peer.send(HEADER.pack(16, CommandId.BIND_TRANSMITTER_RESP, 0, sequence))
+    assert (await connecting).is_bound
+
+
+@pytest.mark.parametrize("answer", [BindTransceiverResp(), GenericNack()])
+async def test_a_refused_bind(smsc, answer):
+    connecting = asyncio.ensure_future(
+        connect("127.0.0.1", smsc.port, bind=BIND, on_deliver=lambda *_: None)
+    )
+    peer = await smsc.peers.get()
+    _, _, sequence, _ = await peer.receive()
+    peer.send(answer, sequence, CommandStatus.ESME_RINVPASWD)
+    with pytest.raises(BindRefused, match="ESME_RINVPASWD") as caught:
+        await connecting
+    assert caught.value.command_status == CommandStatus.ESME_RINVPASWD
+    await peer.ended()
+
+
+async def test_no_bind_in_time(smsc):
+    with pytest.raises(TimeoutError):
+        await connect(
+            "127.0.0.1",
+            smsc.port,
+            bind=BIND,
+            on_deliver=lambda *_: None,
+            timers=Timers(session_init=0.05),
+        )
+    await (await smsc.peers.get()).ended()
+
+
+async def test_a_link_lost_while_binding_is_a_connection_error(smsc):
+    connecting = asyncio.ensure_future(
+        connect("127.0.0.1", smsc.port, bind=BIND, on_deliver=lambda *_: None)
+    )
+    peer = await smsc.peers.get()
+    await peer.receive()
+    peer.writer.transport.abort()
+    with pytest.raises(ConnectionError):
+        await connecting
+
+
+async def test_nobody_listens(smsc):
+    await smsc.stop()
+    with pytest.raises(OSError):  # noqa: PT011
+        await connect("127.0.0.1", smsc.port, bind=BIND, on_deliver=lambda *_: None)
+
+
+async def test_the_peer_never_sees_more_in_flight_than_the_window(smsc):
+    window, total = 5, 200
+    session, peer = await smsc.session(window=window)
+    seen = answered = peak = 0
+    unanswered: list[int] = []
+
+    async def answer_some():
+        nonlocal seen, answered, peak
+        while answered < total:
+            _, _, sequence, _ = await peer.receive()
+            seen += 1
+            unanswered.append(sequence)
+            peak = max(peak, len(unanswered))
+            # Answer only when the ESME has used its whole window, and in another order.
+            if len(unanswered) == window or seen == total:
+                for sequence in reversed(unanswered):
+                    peer.send(SubmitSmResp(f"{sequence}"), sequence)
+                answered += len(unanswered)
+                unanswered.clear()
+
+    answering = asyncio.ensure_future(answer_some())
+    outcomes = []
+    while len(outcomes) < total:
+        while session.free and len(outcomes) < total:
+            outcomes.append(session.submit(MESSAGE))
+        if session.free == 0:
+            with pytest.raises(WindowFull):
+                session.submit(MESSAGE)
+        pending = [outcome for outcome in outcomes if not outcome.done()]
+        await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.gather(*outcomes, answering)
+    assert peak == window
+    assert [outcome.result()[1] for outcome in outcomes] == [str(i + 2) for i in range(total)]
+
+
+async def test_a_lost_link_leaves_every_outcome_unknown(smsc):
+    session, peer = await smsc.session()
+    outcomes = [session.submit(MESSAGE) for _ in range(4)]
+    await peer.receive()
+    peer.writer.transport.abort()
+    for outcome in outcomes:
+        with pytest.raises(LinkLost):
+            await outcome
+    assert await session.closed is CloseReason.LOST
+    assert session.free == 0
+    with pytest.raises(NotBound):
+        session.submit(MESSAGE)
+    session.acknowledge(1, CommandId.DELIVER_SM)
+
+
+async def test_a_silent_peer_is_noticed(smsc):
+    session, peer = await smsc.session(timers=QUICK)
+    outcome = session.submit(MESSAGE)
+    began = asyncio.get_running_loop().time()
+    assert await session.closed is CloseReason.SILENT
+    assert asyncio.get_running_loop().time() - began < 2
+    with pytest.raises(LinkLost):
+        await outcome
+    await peer.ended()
+
+
+def test_silence_is_noticed_within_five_seconds_by_default():
+    assert Timers().enquire_link + Timers().enquire_link_timeout < 4.9
+
+
+async def test_a_peer_that_answers_enquire_link_stays(smsc):
+    session, peer = await smsc.session(timers=QUICK)
+    for _ in range(3):
+        head = await peer.reader.readexactly(HEADER_LENGTH)
+        assert HEADER.unpack(head)[1] == CommandId.ENQUIRE_LINK
+        peer.send(HEADER.pack(16, CommandId.ENQUIRE_LINK_RESP, 0, HEADER.unpack(head)[3]))
+    assert session.is_bound
+
+
+@pytest.mark.parametrize("length", [0, 15, 64 * 1024 + 1, 0xFFFFFFFF])
+async def test_a_bad_length_is_nacked_and_closes(smsc, length):
+    session, peer = await smsc.session()
+    peer.send(HEADER.pack(length, CommandId.DELIVER_SM, 0, 9))
+    assert (await peer.receive())[:3] == (
+        CommandId.GENERIC_NACK,
+        CommandStatus.ESME_RINVCMDLEN,
+        9,
+    )
+    assert await session.closed is CloseReason.BAD_LENGTH
+    await peer.ended()
+
+
+@pytest.mark.parametrize(
+    ("frame", "answer"),
+    [
+        (HEADER.pack(16, 0x7777, 0, 5), (CommandId.GENERIC_NACK, CommandStatus.ESME_RINVCMDID)),
+        (
+            HEADER.pack(16, CommandId.SUBMIT_SM, 0, 5),
+            (CommandId.GENERIC_NACK, CommandStatus.ESME_RINVCMDID),
+        ),
+        (
+            HEADER.pack(17, CommandId.DELIVER_SM, 0, 5) + b"x",
+            (CommandId.DELIVER_SM_RESP, CommandStatus.ESME_RINVSERTYP),
+        ),
+        (
+            HEADER.pack(17, CommandId.DATA_SM, 0, 5) + b"\0",
+            (CommandId.DATA_SM_RESP, CommandStatus.ESME_RINVCMDLEN),
+        ),
+    ],
+)
+async def test_what_cannot_be_understood_is_answered_and_the_session_goes_on(smsc, frame, answer):
+    session, peer = await smsc.session()
+    peer.send(frame)
+    assert (await peer.receive())[:3] == (*answer, 5)
+    assert session.is_bound
+
+
+async def test_pdus_may_arrive_octet_by_octet(smsc):
+    delivered = asyncio.Queue()
+    _, peer = await smsc.session(on_deliver=lambda _, sequence, pdu: delivered.put_nowait(pdu))
+    for octet in encode(RECEIPT, sequence_number=5) + encode(RECEIPT, sequence_number=6):
+        peer.send(bytes([octet]))
+        await peer.writer.drain()
+        await asyncio.sleep(0)
+    assert await delivered.get() == RECEIPT
+    assert await delivered.get() == RECEIPT
+
+
+async def test_answers_to_one_read_leave_in_one_write(smsc):
+    _, peer = await smsc.session(
+        on_deliver=lambda session, sequence, pdu: session.acknowledge(sequence, pdu.command_id)
+    )
+    peer.send(b"".join(encode(RECEIPT, sequence_number=n) for n in range(1, 41)))
+    answers = await peer.reader.read(65536)
+    assert len(answers) == 40 * 17
+
+
+async def test_an_overdue_request_fails_but_keeps_its_slot(smsc):
+    timers = Timers(enquire_link=5, response=0.05)
+    session, peer = await smsc.session(window=2, timers=timers)
+    outcome = session.submit(MESSAGE)
+    with pytest.raises(ResponseTimeout):
+        await outcome
+    assert (session.in_flight, session.free) == (1, 1)
+    _, _, sequence, _ = await peer.receive()
+    other = session.submit(MESSAGE)
+    peer.send(SubmitSmResp("late"), sequence)
+    peer.send(SubmitSmResp("b"), (await peer.receive())[2])
+    assert await other == (0, "b")
+    assert (session.in_flight, session.late_responses) == (0, 1)
+
+
+async def test_a_window_full_of_overdue_requests_closes_the_session(smsc):
+    session, _ = await smsc.session(window=2, timers=Timers(enquire_link=5, response=0.05))
+    outcomes = [session.submit(MESSAGE) for _ in range(2)]
+    assert await session.closed is CloseReason.STALLED
+    for outcome in outcomes:
+        with pytest.raises(ResponseTimeout):
+            await outcome
+
+
+async def test_a_canceled_request_keeps_its_slot(smsc):
+    session, peer = await smsc.session(window=1)
+    session.submit(MESSAGE).cancel()
+    assert session.free == 0
+    peer.send(SubmitSmResp("x"), (await peer.receive())[2])
+    peer.send(Unbind(), 1)
+    assert await session.closed is CloseReason.PEER_UNBOUND
+    assert session.late_responses == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (HEADER.pack(16, CommandId.SUBMIT_SM_RESP, 0x58, 2), (0x58, "")),
+        (HEADER.pack(17, CommandId.SUBMIT_SM_RESP, 0x58, 2) + b"\0", (0x58, "")),
+        (HEADER.pack(16, CommandId.GENERIC_NACK, 0x03, 2), (0x03, "")),
+        (HEADER.pack(16, CommandId.SUBMIT_SM_RESP, 0, 2), (0, "")),
+        (HEADER.pack(18, CommandId.SUBMIT_SM_RESP, 0, 2) + b"xx", (0, "")),
+    ],
+)
+async def test_submit_outcomes(smsc, answer, outcome):
+    session, peer = await smsc.session()
+    submitted = session.submit(MESSAGE.encode_body())
+    assert (await peer.receive())[2] == 2
+    peer.send(answer)
+    assert await submitted == outcome
+
+
+async def test_responses_nobody_asked_for_are_dropped(smsc):
+    session, peer = await smsc.session()
+    submitted = session.submit(MESSAGE)
+    _, _, sequence, _ = await peer.receive()
+    peer.send(SubmitSmResp("x"), sequence + 1)
+    peer.send(BindTransceiverResp("x"), sequence)
+    peer.send(SubmitSmResp("right"), sequence)
+    assert await submitted == (0, "right")
+    assert session.unexpected_responses == 2
+
+
+async def test_unbind_waits_for_what_is_in_flight(smsc):
+    session, peer = await smsc.session()
+    submitted = session.submit(MESSAGE)
+    unbinding = asyncio.ensure_future(session.unbind())
+    _, _, sequence, _ = await peer.receive()
+    with pytest.raises(NotBound):
+        session.submit(MESSAGE)
+    peer.send(SubmitSmResp("x"), sequence)
+    assert await submitted == (0, "x")
+    command_id, _, sequence, _ = await peer.receive()
+    assert command_id == CommandId.UNBIND
+    peer.send(UnbindResp(), sequence)
+    await unbinding
+    await session.unbind()
+
+
+async def test_the_peer_unbinds(smsc):
+    session, peer = await smsc.session()
+    peer.send(Unbind(), 4)
+    assert (await peer.receive())[:3] == (CommandId.UNBIND_RESP, 0, 4)
+    assert await session.closed is CloseReason.PEER_UNBOUND
+    await peer.ended()
+
+
+async def test_one_waiter_for_the_end_does_not_disturb_another(smsc):
+    session, _ = await smsc.session()
+    waiter = session.closed
+    session.closed.cancel()
+    session.abort()
+    assert await waiter is CloseReason.ABORTED
+
+
+async def test_sequence_numbers_are_never_those_pending(smsc):
+    session, peer = await smsc.session(window=4)
+    held = session.submit(MESSAGE)
+    held_sequence = (await peer.receive())[2]
+    seen = set()
+    for _ in range(50):
+        submitted = session.submit(MESSAGE)
+        sequence = (await peer.receive())[2]
+        assert 1 <= sequence <= 0x7FFFFFFF
+        assert sequence != held_sequence
+        seen.add(sequence)
+        peer.send(SubmitSmResp("x"), sequence)
+        await submitted
+    assert len(seen) == 50
+    held.cancel()
+
+
+async def test_a_receiver_does_not_submit(smsc):
+    connecting = asyncio.ensure_future(
+        connect("127.0.0.1", smsc.port, bind=BindReceiver("a", "b"), on_deliver=lambda *_: None)
+    )
+    peer = await smsc.peers.get()
+    _, _, sequence, _ = await peer.receive()
+    peer.send(HEADER.pack(17, CommandId.BIND_RECEIVER_RESP, 0, sequence) + b"\0")
+    session = await connecting
+    with pytest.raises(NotBound):
+        session.submit(MESSAGE)
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A key and a certificate for 127.0.0.1."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=smsc",
+         "-addext", "subjectAltName=IP:127.0.0.1"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return key, certificate
+
+
+async def test_tls_checks_the_name(certificate):
+    key, certificate = certificate
+    ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ours.load_cert_chain(certificate, key)
+    smsc = Smsc()
+    await smsc.start(tls=ours)
+    theirs = ssl.create_default_context(cafile=certificate)
+    session, peer = await smsc.session(tls=theirs)
+    submitted = session.submit(MESSAGE)
+    peer.send(SubmitSmResp("x"), (await peer.receive())[2])
+    assert await submitted == (0, "x")
+    session.abort()
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await connect("localhost", smsc.port, bind=BIND, on_deliver=lambda *_: None, tls=theirs)
+    await smsc.stop()
+
+
+# -- the SMSC's side ------------------------------------------------------------------------------
+
+
+async def test_a_submit_before_the_bind_is_refused(ours):
+    peer, _ = await ours()
+    peer.send(MESSAGE, 3)
+    assert (await peer.receive())[:3] == (
+        CommandId.SUBMIT_SM_RESP,
+        CommandStatus.ESME_RINVBNDSTS,
+        3,
+    )
+
+
+async def test_a_submit_by_a_receiver_is_refused(ours):
+    peer, _ = await ours()
+    peer.send(BindReceiver("a", "b"), 1)
+    assert (await peer.receive())[:3] == (CommandId.BIND_RECEIVER_RESP, 0, 1)
+    peer.send(MESSAGE, 2)
+    assert (await peer.receive())[1] == CommandStatus.ESME_RINVBNDSTS
+
+
+async def test_binding_twice_is_refused(ours):
+    peer, _ = await ours()
+    for sequence, status in ((1, 0), (2, CommandStatus.ESME_RALYBND)):
+        peer.send(BIND, sequence)
+        assert (await peer.receive())[1:3] == (status, sequence)
+
+
+async def test_a_bind_refused_by_the_owner_closes(ours):
+    peer, _ = await ours(
+        on_bind=lambda s, sequence, bind: s.refuse_bind(sequence, CommandStatus.ESME_RINVPASWD)
+    )
+    peer.send(BIND, 1)
+    assert (await peer.receive())[:3] == (
+        CommandId.BIND_TRANSCEIVER_RESP,
+        CommandStatus.ESME_RINVPASWD,
+        1,
+    )
+    await peer.ended()
+
+
+async def test_a_peer_that_does_not_bind_is_closed(ours):
+    peer, sessions = await ours(timers=Timers(session_init=0.05))
+    await peer.ended()
+    assert await sessions[0].closed is CloseReason.NOT_BOUND
+
+
+async def test_submissions_are_counted_until_they_are_answered(ours):
+    submissions = asyncio.Queue()
+    peer, sessions = await ours(on_submit=lambda *what: submissions.put_nowait(what))
+    peer.send(BIND, 1)
+    await peer.receive()
+    data = DataSm(destination_addr="45", tlvs={0x0424: b"hi"})
+    peer.send(MESSAGE, 2)
+    peer.send(data, 3)
+    assert (await submissions.get())[1:] == (2, MESSAGE)
+    assert (await submissions.get())[1:] == (3, data)
+    assert sessions[0].unanswered == 2
+    sessions[0].respond(3, CommandId.DATA_SM, 0, "m3")
+    assert (await peer.receive())[0] == CommandId.DATA_SM_RESP
+    sessions[0].respond(2, CommandId.SUBMIT_SM, CommandStatus.ESME_RTHROTTLED)
+    assert (await peer.receive())[:3] == (
+        CommandId.SUBMIT_SM_RESP,
+        CommandStatus.ESME_RTHROTTLED,
+        2,
+    )
+    assert sessions[0].unanswered == 0
+
+
+async def test_deliveries_keep_to_the_window(ours):
+    peer, sessions = await ours(window=2)
+    peer.send(BIND, 1)
+    await peer.receive()
+    session = sessions[0]
+    outcomes = [session.deliver(RECEIPT), session.deliver(RECEIPT.encode_body())]
+    with pytest.raises(WindowFull):
+        session.deliver(RECEIPT)
+    for status in (0, CommandStatus.ESME_RX_T_APPN):
+        command_id, _, sequence, pdu = await peer.receive()
+        assert (command_id, pdu) == (CommandId.DELIVER_SM, RECEIPT)
+        peer.send(HEADER.pack(16, CommandId.DELIVER_SM_RESP, status, sequence))
+    assert [await outcome for outcome in outcomes] == [0, CommandStatus.ESME_RX_T_APPN]
+
+
+async def test_a_transmitter_is_given_nothing(ours):
+    peer, sessions = await ours()
+    peer.send(BindTransmitter("a", "b"), 1)
+    await peer.receive()
+    assert not sessions[0].can_deliver
+    with pytest.raises(NotBound):
+        sessions[0].deliver(RECEIPT)

@@ -1,0 +1,284 @@
+"""The Message object: one message, one key, one durable walk through its plan.
+
+`send` is the only exclusive handler besides `forget`, so one message has one writer. `status`,
+`cancel` and `receipt` are shared: they answer while `send` waits, for minutes or for weeks.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+from restate import ObjectContext, ObjectSharedContext, TerminalError, VirtualObject
+
+from adapters.restate.serde import JsonSerde
+from domain.callback import StatusCallback, callback_for
+from domain.cascade import (
+    MAX_RESENDS,
+    UNKNOWN_GRACE,
+    fails_over,
+    retries_submission,
+    status_when_exhausted,
+    status_when_reached,
+)
+from domain.channels import CHANNELS
+from domain.delivery import Cancel, Receipt, Submission, SubmissionState
+from domain.failures import Failure, FailureCode
+from domain.message import DeliveryPolicy, MessageOrder, Step
+from domain.ports import MessageLog
+from domain.timeline import Entry, Event, Record, Status
+from virtual_objects.journey import ORDER, RECORD, SIGNAL, Journey, PauseOver, TimedOut
+
+CALLBACK: JsonSerde[StatusCallback] = JsonSerde(StatusCallback)
+_RECEIPT: JsonSerde[Receipt] = JsonSerde(Receipt)
+_FORGOTTEN = timedelta(0)
+_LOOK_AGAIN = timedelta(seconds=1)
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """What `status` answers: the order and how far it has come."""
+
+    order: MessageOrder
+    record: Record
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What `send` returns, and keeps for as long as its journal is kept."""
+
+    status: Status
+
+
+SNAPSHOT: JsonSerde[Snapshot] = JsonSerde(Snapshot)
+_OUTCOME: JsonSerde[Outcome] = JsonSerde(Outcome)
+_ANSWER: JsonSerde[bool] = JsonSerde(bool)
+
+
+def create_message_object(
+    log: MessageLog, *, state_retention: timedelta, journal_retention: timedelta
+) -> VirtualObject:
+    """The object, bound to the log that its endings are written to.
+
+    `state_retention` is how long `restate kv get Message …` shows a message after its end, and
+    how long a second `send` under the same id is recognised; `journal_retention` how long the
+    invocation can be inspected.
+    """
+    message = VirtualObject("Message", description="One message on its way through its plan.")
+
+    @message.handler(
+        input_serde=ORDER, output_serde=_OUTCOME, journal_retention=journal_retention
+    )
+    async def send(ctx: ObjectContext, order: MessageOrder) -> Outcome:
+        """Walk the plan until a step succeeds, the time is over, or the message is canceled."""
+        told_before = await ctx.get("record", serde=RECORD)
+        if told_before is not None:
+            return Outcome(told_before.status)
+        check(order)
+
+        journey = Journey(ctx, order, log)
+        try:
+            status = await walk(journey)
+        except TerminalError as canceled_by_operator:
+            journey.record.failure = Failure(
+                FailureCode.CANCELED, detail=canceled_by_operator.message
+            )
+            status = Status.CANCELED
+        record = await journey.close(status)
+
+        if order.status_callback is not None:
+            callback = CALLBACK.serialize(callback_for(ctx.key(), order, record))
+            ctx.generic_send("StatusCallback", "deliver", callback)
+        ctx.object_send(forget, ctx.key(), None, send_delay=state_retention)
+        return Outcome(status)
+
+    @message.handler(
+        kind="shared",
+        output_serde=SNAPSHOT,
+        journal_retention=_FORGOTTEN,
+        idempotency_retention=_FORGOTTEN,
+    )
+    async def status(ctx: ObjectSharedContext) -> Snapshot | None:
+        """The message as it stands, None when Restate does not hold it."""
+        order = await ctx.get("order", serde=ORDER)
+        record = await ctx.get("record", serde=RECORD)
+        return Snapshot(order, record) if order is not None and record is not None else None
+
+    @message.handler(
+        kind="shared",
+        output_serde=_ANSWER,
+        journal_retention=_FORGOTTEN,
+        idempotency_retention=_FORGOTTEN,
+    )
+    async def cancel(ctx: ObjectSharedContext) -> bool:
+        """Ask a message that has not ended to stop; False when there is nothing to stop."""
+        record = await ctx.get("record", serde=RECORD)
+        if record is None or record.status.terminal:
+            return False
+        at = datetime.fromtimestamp(await ctx.time(), UTC)
+        ctx.resolve_awakeable(record.refs[max(record.refs)], Cancel(at), serde=SIGNAL)
+        return True
+
+    @message.handler(
+        name="receipt",
+        kind="shared",
+        input_serde=_RECEIPT,
+        journal_retention=_FORGOTTEN,
+        idempotency_retention=_FORGOTTEN,
+    )
+    async def reported(ctx: ObjectSharedContext, receipt: Receipt) -> None:
+        """Take a provider's report, from whoever does not know the attempt's awakeable.
+
+        After the end it changes nothing any more, and is added to the timeline as late.
+        """
+        record = await ctx.get("record", serde=RECORD)
+        if record is not None and record.has_receipt(receipt.id):
+            return
+        ref = record.refs.get(receipt.attempt) if record is not None else None
+        if ref is None:
+            await ctx.run_typed("log the late receipt", log.late_receipt, ctx.key(), late(receipt))
+            return
+        ctx.resolve_awakeable(ref, receipt, serde=SIGNAL)
+        # An awakeable takes one value, and another report may have been faster: look again until
+        # the timeline shows this one.
+        ctx.object_send(reported, ctx.key(), receipt, send_delay=_LOOK_AGAIN)
+
+    @message.handler(journal_retention=_FORGOTTEN, idempotency_retention=_FORGOTTEN)
+    async def forget(ctx: ObjectContext) -> None:
+        """Drop the state of a message that ended long ago; the message log keeps the story."""
+        ctx.clear_all()
+
+    return message
+
+
+def check(order: MessageOrder) -> None:
+    """Refuse an order that no door of ours would have let in.
+
+    Raises TerminalError(400): the trusted door reaches this object without the API's checks.
+    """
+    if not order.plan:
+        raise TerminalError("plan: at least one step is needed", status_code=400)
+    for number, step in enumerate(order.plan):
+        if step.channel not in CHANNELS:
+            raise TerminalError(f"plan[{number}]: no channel {step.channel}", status_code=400)
+        if step.channel not in order.to:
+            raise TerminalError(f"to: no address for {step.channel}", status_code=400)
+        if not step.timeout > 0:
+            raise TerminalError(f"plan[{number}]: timeout must be positive", status_code=400)
+
+
+async def walk(journey: Journey) -> Status:
+    """Take the plan's steps in order until one decides the message's status."""
+    order = journey.order
+    if order.send_at is not None:
+        canceled = await journey.wait_until(order.send_at)
+        if canceled is not None:
+            return cancel(journey, canceled)
+
+    for step in order.plan:
+        if journey.expired:
+            journey.record.failure = Failure(FailureCode.TTL_EXPIRED)
+            return Status.EXPIRED
+        if order.policy is DeliveryPolicy.AT_MOST_ONCE and journey.may_have_arrived_by(step.channel):
+            continue
+        status = await take(journey, step)
+        await journey.leave_step()
+        if status is not None:
+            return status
+    return status_when_exhausted(journey.record.level, journey.record.failure)
+
+
+async def take(journey: Journey, step: Step) -> Status | None:
+    """Try one channel until it succeeds, fails or runs out of time.
+
+    Returns the message's final status, or None when the next step's turn has come.
+    """
+    journey.turn_to(step)
+    journey.begin_attempt()
+
+    while True:
+        happening = await journey.next()
+        match happening:
+            case Submission(state=SubmissionState.TAKEN, level=level) if level is not None:
+                repeated = journey.may_have_arrived_by(step.channel)
+                journey.note_submission(Event.SUBMITTED, happening, possible_duplicate=repeated)
+                journey.reached(level)
+                if level.reaches(step.success):
+                    return status_when_reached(level)
+                journey.save()
+
+            case Submission(state=SubmissionState.BUSY, retry_after=seconds):
+                journey.note_submission(Event.DEFERRED, happening, retry_after=seconds)
+                journey.pause(seconds, busy=True)
+                journey.save()
+
+            case Submission(state=SubmissionState.UNKNOWN):
+                journey.note_submission(Event.OUTCOME_UNKNOWN, happening)
+                journey.wait_for_proof(UNKNOWN_GRACE)
+                journey.save()
+
+            case Submission(failure=failure):
+                failure = failure or Failure(FailureCode.INTERNAL)
+                journey.fail(failure)
+                journey.note_submission(Event.FAILED, happening)
+                if not retries_submission(step, failure):
+                    return None
+                journey.discard_attempt()
+                journey.pause(happening.retry_after)
+                journey.save()
+
+            case PauseOver() if journey.unsettled and not may_resend(journey):
+                journey.fail(Failure(FailureCode.OUTCOME_UNKNOWN))
+                return None
+
+            case PauseOver(busy=True):
+                journey.submit()
+
+            case PauseOver():
+                journey.begin_attempt()
+
+            case Receipt(level=level, failure=failure, attempt=attempt):
+                journey.note_receipt(happening)
+                if level is not None and level.reaches(journey.step_of(happening).success):
+                    return status_when_reached(level)
+                if failure is not None and attempt == journey.attempt:
+                    journey.fail(failure)
+                    if fails_over(step, failure):
+                        return None
+                journey.listen_again(attempt)
+                journey.save()
+
+            case Cancel():
+                return cancel(journey, happening)
+
+            case TimedOut(at=at):
+                journey.note_timeout(at)
+                code = FailureCode.TTL_EXPIRED if journey.expired else FailureCode.TIMEOUT
+                journey.fail(Failure(code))
+                return None
+
+
+def may_resend(journey: Journey) -> bool:
+    """True when an attempt of unknown outcome may be repeated on the same channel."""
+    policy = journey.order.policy
+    return policy is DeliveryPolicy.AT_LEAST_ONCE and journey.resends < MAX_RESENDS
+
+
+def cancel(journey: Journey, request: Cancel) -> Status:
+    """End a message that its sender withdrew."""
+    journey.note(Event.CANCEL_REQUESTED, request.at)
+    journey.record.failure = Failure(FailureCode.CANCELED)
+    return Status.CANCELED
+
+
+def late(receipt: Receipt) -> Entry:
+    """The timeline entry of a receipt that came after the end."""
+    return Entry(
+        receipt.at,
+        Event.RECEIPT,
+        attempt=receipt.attempt,
+        provider=receipt.provider,
+        level=receipt.level,
+        failure=receipt.failure,
+        provider_status=receipt.provider_status,
+        receipt_id=receipt.id,
+        late=True,
+    )
