@@ -41,7 +41,8 @@ class StatusCallback(msgspec.Struct, frozen=True):
 
 def callback_for(message: str, order: MessageOrder, record: Record) -> StatusCallback:
     """The callback for a message that has ended. The order must have asked for one."""
-    assert order.status_callback is not None and record.ended_at is not None
+    assert order.status_callback is not None
+    assert record.ended_at is not None
     ended = MessageEnded(
         id=message,
         status=record.status,

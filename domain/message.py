@@ -62,6 +62,10 @@ class Content(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     html: str | None = None
 
 
+NO_CONTENT = Content(text="")
+"""In the place of content that is no longer needed: it may hold a one-time password."""
+
+
 class Step(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """One channel of the cascade.
 

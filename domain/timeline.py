@@ -8,7 +8,7 @@ from enum import Enum
 import msgspec
 
 from domain.failures import Failure
-from domain.message import Level
+from domain.message import Level, MessageOrder
 
 
 class Status(str, Enum):
@@ -83,3 +83,10 @@ class Record(msgspec.Struct, omit_defaults=True):
     def has_receipt(self, receipt_id: str | None) -> bool:
         """True when the timeline shows this report already."""
         return receipt_id is not None and any(e.receipt_id == receipt_id for e in self.timeline)
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A message as Restate holds it: the order and how far it has come."""
+
+    order: MessageOrder
+    record: Record

@@ -12,8 +12,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-from restate import ObjectContext, RestateDurableCallFuture, RestateDurableFuture, RunOptions
-from restate import TerminalError, wait_completed
+from restate import (
+    ObjectContext,
+    RestateDurableCallFuture,
+    RestateDurableFuture,
+    RunOptions,
+    TerminalError,
+    wait_completed,
+)
 
 from adapters.restate.serde import JsonSerde
 from domain.cascade import retry_delay
@@ -29,17 +35,20 @@ from domain.delivery import (
     delivery_service,
 )
 from domain.failures import Failure, FailureCode
-from domain.message import Level, MessageOrder, Step
+from domain.message import NO_CONTENT, Level, MessageOrder, Step
 from domain.ports import MessageLog
-from domain.timeline import Entry, Event, Record, Status
+from domain.timeline import Entry, Event, Record, Snapshot, Status
 
 ORDER: JsonSerde[MessageOrder] = JsonSerde(MessageOrder)
-RECORD: JsonSerde[Record] = JsonSerde(Record)
+SNAPSHOT: JsonSerde[Snapshot] = JsonSerde(Snapshot)
 SIGNAL: JsonSerde[Signal] = JsonSerde(Signal)
 REQUEST: JsonSerde[DeliveryRequest] = JsonSerde(DeliveryRequest)
 SUBMISSION: JsonSerde[Submission] = JsonSerde(Submission)
 RELEASE: JsonSerde[AttemptRef] = JsonSerde(AttemptRef)
 _TIME: JsonSerde[datetime] = JsonSerde(datetime)
+
+STATE = "message"
+"""The object's one state key: each key is a journal entry a change, and they change together."""
 
 WAITING = 0
 """The attempt number under which a scheduled message can be canceled."""
@@ -88,7 +97,6 @@ class Journey:
         self._call: RestateDurableCallFuture[Submission] | None = None
         self._pause: RestateDurableFuture[None] | None = None
         self._timeout: RestateDurableFuture[None] | None = None
-        ctx.set("order", order, serde=ORDER)
 
     @property
     def expired(self) -> bool:
@@ -102,7 +110,7 @@ class Journey:
 
     def save(self) -> None:
         """Show the record to the shared handlers."""
-        self._ctx.set("record", self.record, serde=RECORD)
+        self._ctx.set(STATE, Snapshot(self.order, self.record), serde=SNAPSHOT)
 
     # Waiting for a scheduled time
 
@@ -326,10 +334,9 @@ class Journey:
         if status in (Status.SENT, Status.DELIVERED):
             self.record.failure = None
         self.record.refs = {}
-        ended_at = await self._ctx.run_typed(
-            "log the end", self._log_end, RunOptions(serde=_TIME)
-        )
+        ended_at = await self._ctx.run_typed("log the end", self._log_end, RunOptions(serde=_TIME))
         self._sign_off(self.record, ended_at)
+        self.order = msgspec.structs.replace(self.order, content=NO_CONTENT)
         self.save()
         self._release()
         return self.record

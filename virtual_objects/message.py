@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-from restate import ObjectContext, ObjectSharedContext, TerminalError, VirtualObject
+from restate import ObjectContext, ObjectSharedContext, RunOptions, TerminalError, VirtualObject
 
 from adapters.restate.serde import JsonSerde
 from domain.callback import StatusCallback, callback_for
@@ -26,20 +26,13 @@ from domain.delivery import Cancel, Receipt, Submission, SubmissionState
 from domain.failures import Failure, FailureCode
 from domain.message import DeliveryPolicy, MessageOrder, Step
 from domain.ports import MessageLog
-from domain.timeline import Entry, Event, Record, Status
-from virtual_objects.journey import ORDER, RECORD, SIGNAL, Journey, PauseOver, TimedOut
+from domain.timeline import Entry, Event, Snapshot, Status
+from virtual_objects.journey import ORDER, SIGNAL, SNAPSHOT, STATE, Journey, PauseOver, TimedOut
 
 CALLBACK: JsonSerde[StatusCallback] = JsonSerde(StatusCallback)
 _RECEIPT: JsonSerde[Receipt] = JsonSerde(Receipt)
 _FORGOTTEN = timedelta(0)
 _LOOK_AGAIN = timedelta(seconds=1)
-
-
-class Snapshot(msgspec.Struct, frozen=True):
-    """What `status` answers: the order and how far it has come."""
-
-    order: MessageOrder
-    record: Record
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -48,7 +41,6 @@ class Outcome(msgspec.Struct, frozen=True):
     status: Status
 
 
-SNAPSHOT: JsonSerde[Snapshot] = JsonSerde(Snapshot)
 _OUTCOME: JsonSerde[Outcome] = JsonSerde(Outcome)
 _ANSWER: JsonSerde[bool] = JsonSerde(bool)
 
@@ -64,14 +56,12 @@ def create_message_object(
     """
     message = VirtualObject("Message", description="One message on its way through its plan.")
 
-    @message.handler(
-        input_serde=ORDER, output_serde=_OUTCOME, journal_retention=journal_retention
-    )
+    @message.handler(input_serde=ORDER, output_serde=_OUTCOME, journal_retention=journal_retention)
     async def send(ctx: ObjectContext, order: MessageOrder) -> Outcome:
         """Walk the plan until a step succeeds, the time is over, or the message is canceled."""
-        told_before = await ctx.get("record", serde=RECORD)
+        told_before = await ctx.get(STATE, serde=SNAPSHOT)
         if told_before is not None:
-            return Outcome(told_before.status)
+            return Outcome(told_before.record.status)
         check(order)
 
         journey = Journey(ctx, order, log)
@@ -98,9 +88,7 @@ def create_message_object(
     )
     async def status(ctx: ObjectSharedContext) -> Snapshot | None:
         """The message as it stands, None when Restate does not hold it."""
-        order = await ctx.get("order", serde=ORDER)
-        record = await ctx.get("record", serde=RECORD)
-        return Snapshot(order, record) if order is not None and record is not None else None
+        return await ctx.get(STATE, serde=SNAPSHOT)
 
     @message.handler(
         kind="shared",
@@ -110,11 +98,12 @@ def create_message_object(
     )
     async def cancel(ctx: ObjectSharedContext) -> bool:
         """Ask a message that has not ended to stop; False when there is nothing to stop."""
-        record = await ctx.get("record", serde=RECORD)
-        if record is None or record.status.terminal:
+        held = await ctx.get(STATE, serde=SNAPSHOT)
+        if held is None or held.record.status.terminal:
             return False
+        refs = held.record.refs
         at = datetime.fromtimestamp(await ctx.time(), UTC)
-        ctx.resolve_awakeable(record.refs[max(record.refs)], Cancel(at), serde=SIGNAL)
+        ctx.resolve_awakeable(refs[max(refs)], Cancel(at), serde=SIGNAL)
         return True
 
     @message.handler(
@@ -129,12 +118,14 @@ def create_message_object(
 
         After the end it changes nothing any more, and is added to the timeline as late.
         """
-        record = await ctx.get("record", serde=RECORD)
+        held = await ctx.get(STATE, serde=SNAPSHOT)
+        record = held.record if held is not None else None
         if record is not None and record.has_receipt(receipt.id):
             return
         ref = record.refs.get(receipt.attempt) if record is not None else None
         if ref is None:
-            await ctx.run_typed("log the late receipt", log.late_receipt, ctx.key(), late(receipt))
+            entry = late(receipt)
+            await ctx.run_typed("log it", log.late_receipt, RunOptions(), ctx.key(), entry)
             return
         ctx.resolve_awakeable(ref, receipt, serde=SIGNAL)
         # An awakeable takes one value, and another report may have been faster: look again until
@@ -177,7 +168,8 @@ async def walk(journey: Journey) -> Status:
         if journey.expired:
             journey.record.failure = Failure(FailureCode.TTL_EXPIRED)
             return Status.EXPIRED
-        if order.policy is DeliveryPolicy.AT_MOST_ONCE and journey.may_have_arrived_by(step.channel):
+        at_most_once = order.policy is DeliveryPolicy.AT_MOST_ONCE
+        if at_most_once and journey.may_have_arrived_by(step.channel):
             continue
         status = await take(journey, step)
         await journey.leave_step()

@@ -1,4 +1,4 @@
-"""Outbound HTTP to addresses that users give: public addresses only, resolved once, no redirects."""
+"""Outbound HTTP to hosts that users name: public addresses only, and those that were checked."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import msgspec
 from domain.delivery import Receipt
 from domain.message import MessageOrder
 from domain.ports import EngineUnavailable
-from domain.timeline import Record
+from domain.timeline import Record, Snapshot
 
 _encode = msgspec.json.Encoder().encode
 _JSON = {"content-type": "application/json"}
@@ -19,16 +19,11 @@ _TIMEOUT = aiohttp.ClientTimeout(total=10, connect=2)
 _CONNECTIONS = 128
 
 
-class _Snapshot(msgspec.Struct):
-    order: MessageOrder
-    record: Record
-
-
 class _Accepted(msgspec.Struct):
     status: str
 
 
-_decode_snapshot = msgspec.json.Decoder(_Snapshot).decode
+_decode_snapshot = msgspec.json.Decoder(Snapshot).decode
 _decode_accepted = msgspec.json.Decoder(_Accepted).decode
 _decode_bool = msgspec.json.Decoder(bool).decode
 
@@ -78,7 +73,9 @@ class RestateIngress:
 
     async def cancel(self, message_id: str) -> bool:
         """Ask for cancellation; False when the message has already ended or is not there."""
-        return _decode_bool(await self._post(f"/restate/call/Message/{message_id}/cancel", None, {}))
+        return _decode_bool(
+            await self._post(f"/restate/call/Message/{message_id}/cancel", None, {})
+        )
 
     async def report(self, message_id: str, receipt: Receipt) -> None:
         """Bring a message a receipt through its object."""

@@ -66,9 +66,7 @@ _PART = (
     "message, attempt, part, parts, carrier, destination, reference, receipt_ref, begun_at, state,"
     " smsc_id, command_status, released"
 )
-_RECEIPT = (
-    "carrier, smsc_id, state, stat, error, final, destination, reference, received_at"
-)
+_RECEIPT = "carrier, smsc_id, state, stat, error, final, destination, reference, received_at"
 _BEGIN = f"INSERT INTO parts ({_PART}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"
 _SETTLE = (
     "UPDATE parts SET state = ?, smsc_id = ?, command_status = ?"

@@ -1,4 +1,4 @@
-"""Which attempts were begun and what became of them, for channels without a journal of their own."""
+"""Which attempts were begun and what became of them, for channels without their own journal."""
 
 from __future__ import annotations
 

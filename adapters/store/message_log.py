@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from adapters.store.database import GroupCommit, connect, migrate
-from domain.message import Content, MessageOrder
+from domain.message import NO_CONTENT, MessageOrder
 from domain.ports import LoggedMessage, MessageQuery
 from domain.timeline import Entry, Record, Status
 
@@ -24,7 +24,8 @@ _INSERT = """
 """
 _START = "UPDATE messages SET status = ? WHERE id = ? AND record_json IS NULL"
 _END = """
-    INSERT INTO messages (id, tenant, status, channel, created_at, ended_at, order_json, record_json)
+    INSERT INTO messages
+        (id, tenant, status, channel, created_at, ended_at, order_json, record_json)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET
         status = excluded.status, channel = excluded.channel,
@@ -38,7 +39,6 @@ _LATE = """
     INSERT INTO late_receipts (message, receipt, entry_json)
     SELECT id, ?, ? FROM messages WHERE id = ? ON CONFLICT DO NOTHING
 """
-_NO_CONTENT = Content(text="")
 _COLUMNS = "id, tenant, status, channel, created_at, ended_at, order_json, record_json"
 
 
@@ -149,7 +149,7 @@ class SqliteMessageLog:
 
 
 def _order_json(order: MessageOrder) -> bytes:
-    return _encode(msgspec.structs.replace(order, content=_NO_CONTENT))
+    return _encode(msgspec.structs.replace(order, content=NO_CONTENT))
 
 
 def _from_row(row: tuple[object, ...], late: tuple[Entry, ...]) -> LoggedMessage:

@@ -13,6 +13,8 @@ import hmac
 import secrets
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,7 +49,7 @@ class UnknownKey(Exception):
 
 def create_tenant(path: Path, tenant: str) -> None:
     """Add a tenant; one that is there already is left alone."""
-    with _database(path) as connection:
+    with _transaction(path) as connection:
         connection.execute(
             "INSERT INTO tenants (id, webhook_secret, created_at) VALUES (?, ?, ?)"
             " ON CONFLICT (id) DO NOTHING",
@@ -58,7 +60,7 @@ def create_tenant(path: Path, tenant: str) -> None:
 def create_key(path: Path, tenant: str, note: str) -> str:
     """Make an API key and return it, this once. Raises UnknownTenant."""
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-    with _database(path) as connection:
+    with _transaction(path) as connection:
         if connection.execute("SELECT 1 FROM tenants WHERE id = ?", (tenant,)).fetchone() is None:
             raise UnknownTenant(tenant)
         connection.execute(
@@ -71,7 +73,7 @@ def create_key(path: Path, tenant: str, note: str) -> str:
 
 def list_keys(path: Path, tenant: str | None = None) -> list[ApiKey]:
     """The keys of one tenant, or of all, oldest first."""
-    with _database(path) as connection:
+    with _transaction(path) as connection:
         rows = connection.execute(
             "SELECT id, tenant, note, created_at, revoked_at FROM api_keys"
             " WHERE ? IS NULL OR tenant = ? ORDER BY created_at, id",
@@ -90,8 +92,8 @@ def list_keys(path: Path, tenant: str | None = None) -> list[ApiKey]:
 
 
 def revoke_key(path: Path, key_id: str) -> None:
-    """Make a key worthless within `REFRESH` seconds; repeating it is harmless. Raises UnknownKey."""
-    with _database(path) as connection:
+    """Make a key worthless within `REFRESH` seconds; may be repeated. Raises UnknownKey."""
+    with _transaction(path) as connection:
         changed = connection.execute(
             "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?",
             (_now(), key_id),
@@ -102,7 +104,7 @@ def revoke_key(path: Path, key_id: str) -> None:
 
 def webhook_secret(path: Path, tenant: str) -> str:
     """The secret that signs a tenant's status callbacks. Raises UnknownTenant."""
-    with _database(path) as connection:
+    with _transaction(path) as connection:
         row = connection.execute(
             "SELECT webhook_secret FROM tenants WHERE id = ?", (tenant,)
         ).fetchone()
@@ -151,20 +153,17 @@ class SqliteKeyRing:
         self._keys = {id_: (tenant, digest) for id_, tenant, digest in rows}
 
 
-class _database:
+@contextmanager
+def _transaction(path: Path) -> Iterator[sqlite3.Connection]:
     """A migrated connection for one administrative command, in one transaction."""
-
-    def __init__(self, path: Path) -> None:
-        self._connection = connect(path)
-
-    def __enter__(self) -> sqlite3.Connection:
-        migrate(self._connection, "hermes")
-        self._connection.execute("BEGIN IMMEDIATE")
-        return self._connection
-
-    def __exit__(self, *failure: object) -> None:
-        self._connection.execute("COMMIT" if failure[0] is None else "ROLLBACK")
-        self._connection.close()
+    connection = connect(path)
+    try:
+        migrate(connection, "hermes")
+        connection.execute("BEGIN IMMEDIATE")
+        yield connection
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
 
 
 def _digest(secret: str) -> bytes:

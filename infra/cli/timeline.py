@@ -274,13 +274,13 @@ def _describe_deferred(reader: TimelineReader, entry: Json) -> Description:
     provider = entry.get("provider") or "the provider"
     text = f"{provider} is busy"
     if entry.get("retry_after") is not None:
-        text += f", asks again in {seconds(float(entry['retry_after']))}"
+        text += f", next try in {seconds(float(entry['retry_after']))}"
     return {"text": text, "style": "warn", **_failure_note(entry, "warn")}
 
 
 def _describe_unknown_outcome(reader: TimelineReader, entry: Json) -> Description:
     return {
-        "text": "? the link broke: it may have been sent, or not",
+        "text": "? no answer: it may have been sent, or not",
         "style": "warn",
         **_failure_note(entry, "warn"),
     }

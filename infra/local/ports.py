@@ -54,7 +54,7 @@ class Ports:
         """
         drawn: set[int] = set()
         while len(drawn) < len(fields(cls)):
-            port = random.randint(20_000, 32_000)  # noqa: S311 - not a secret
+            port = random.randint(20_000, 32_000)
             if port not in drawn and not in_use(port):
                 drawn.add(port)
         return cls(*drawn)

@@ -32,6 +32,7 @@ from infra.local.supervision import (
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPONENTS = ("restate", "smsc", "mail", "endpoint", "pool", "api")
+_FRONT = ("api", "endpoint", "pool")
 STOP_GRACE = 3.5
 """Seconds between SIGTERM and SIGKILL; `stop` promises to be done within 5."""
 
@@ -226,13 +227,12 @@ class Stack:
         self._done.set()
         deadline = time.monotonic() + STOP_GRACE
         # First those that talk to the others, so that they can take their leave.
-        for names in (("api", "endpoint", "pool"), ("restate", "smsc", "mail")):
+        for names, until in ((_FRONT, deadline - STOP_GRACE / 2), (COMPONENTS, deadline)):
             members = [self._supervised[name] for name in names if name in self._supervised]
             for supervised in members:
                 supervised.stop()
-            patience = deadline if names[0] == "restate" else deadline - STOP_GRACE / 2
             for supervised in members:
-                supervised.join(max(0.0, patience - time.monotonic()))
+                supervised.join(max(0.0, until - time.monotonic()))
         for supervised in self._supervised.values():
             supervised.signal(signal.SIGKILL)
         for supervised in self._supervised.values():

@@ -1,1 +1,1 @@
-"""The processes of Hermes, one module each: `python -m infra.processes.endpoint`, …"""
+"""The processes of Hermes, one module each, as in `python -m infra.processes.endpoint`."""

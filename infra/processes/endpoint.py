@@ -34,9 +34,7 @@ async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
     try:
         yield restate.app(
             [
-                create_message_object(
-                    log, state_retention=retention, journal_retention=retention
-                ),
+                create_message_object(log, state_retention=retention, journal_retention=retention),
                 create_email_delivery(Relay(relay_account(settings.email)), attempts),
                 create_status_callback(callbacks),
             ],

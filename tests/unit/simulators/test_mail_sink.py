@@ -99,7 +99,7 @@ async def test_a_slow_recipient_is_answered_late_but_kept_at_once(start):
     sink, port, _ = await start(Options(slow_delay=0.2))
     began = asyncio.get_running_loop().time()
     sending = asyncio.ensure_future(send(port, mail(to="slow@example.com")))
-    while not sink.mails:  # noqa: ASYNC110
+    while not sink.mails:
         await asyncio.sleep(0.002)
     assert not sending.done()
     await sending

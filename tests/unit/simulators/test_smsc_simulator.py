@@ -10,6 +10,7 @@ import time
 import aiohttp
 import pytest
 import smpplib.client
+import uvloop
 
 from adapters.smpp.constants import CommandStatus, MessageState
 from adapters.smpp.pdu import BindReceiver, BindTransceiver, BindTransmitter, DataSm, SubmitSm
@@ -20,6 +21,7 @@ from infra.simulators.smsc import (
     BEHAVIOURS,
     Options,
     Part,
+    Schedule,
     SmscSimulator,
     read_payload,
     read_text,
@@ -71,7 +73,7 @@ def message(destination, text=b"hello", *, reference=None, **more):
 
 async def until(predicate):
     """Wait until `predicate()` holds; the test's own timeout bounds it."""
-    while not predicate():  # noqa: ASYNC110
+    while not predicate():
         await asyncio.sleep(0.002)
 
 
@@ -391,6 +393,32 @@ def test_help_lists_every_behaviour():
     ).stdout
     for digits, behaviour in BEHAVIOURS.items():
         assert f"{digits}  {behaviour.description}" in shown
+
+
+@pytest.mark.parametrize("new_event_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_schedule_keeps_its_order_on_either_loop(new_event_loop):
+    async def run():
+        schedule = Schedule(asyncio.get_running_loop())
+        done = asyncio.Event()
+        called = []
+
+        def again(n):
+            called.append(n)
+            schedule.after(0, called.append, n + 1)
+            schedule.after(0.03, done.set)
+
+        schedule.after(0.02, again, 3)
+        schedule.after(0, called.append, 1)
+        schedule.after(0, called.append, 2)
+        schedule.after(0, called.append, "dropped")
+        schedule.drop(called.append)
+        schedule.after(0, called.append, 1)
+        assert schedule.count(called.append) == 1
+        await done.wait()
+        assert called == [1, 3, 4]
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(run())
 
 
 @pytest.mark.parametrize("module", ["smsc", "mail_sink"])

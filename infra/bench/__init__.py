@@ -1,0 +1,1 @@
+"""Load on a stack of its own, through the API to the receipt, and what it costs."""

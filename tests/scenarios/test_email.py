@@ -1,0 +1,91 @@
+"""E-mail as it arrives."""
+
+import shutil
+import ssl
+import subprocess
+
+import pytest
+
+from tests.scenarios.driver import Driver, email, entry, mailbox
+
+
+def test_email_arrives_as_multipart_with_our_message_id(hermes):
+    inbox = mailbox()
+    sent = hermes.send(
+        email(),
+        to_email=inbox,
+        text="Hej Ærø",
+        content={"subject": "Blåbærgrød 🫐", "html": "<p>Hej <b>Ærø</b></p>"},
+    )
+    message = hermes.ended(sent)
+    assert (message["status"], message["level"]) == ("sent", "sent")
+    [mail] = hermes.mails(inbox)
+    assert mail["message_id"] == f"<{sent}.1@hermes.example>"
+    assert entry(message, "submitted")["provider_ids"] == [mail["message_id"]]
+    assert (mail["subject"], mail["to"]) == ("Blåbærgrød 🫐", [inbox])
+    assert (mail["text"].strip(), mail["html"].strip()) == ("Hej Ærø", "<p>Hej <b>Ærø</b></p>")
+    headers = dict(mail["headers"])
+    assert headers["Content-Type"].startswith("multipart/alternative")
+    assert headers["Auto-Submitted"] == "auto-generated"
+
+
+def test_bounced_recipient_fails_at_once(hermes):
+    message = hermes.ended(hermes.send(email(), to_email=mailbox("bounce")), within=3)
+    assert (message["status"], message["failure"]["code"]) == ("failed", "recipient_invalid")
+    assert message["failure"]["provider_code"] == "550"
+
+
+def test_busy_mailbox_is_tried_again_until_the_step_is_over(hermes):
+    message = hermes.ended(hermes.send(email(timeout=2), to_email=mailbox("busy")))
+    assert message["status"] == "failed"
+    failed = entry(message, "failed")
+    assert (failed["failure"]["code"], failed["failure"]["provider_code"]) == (
+        ("provider_error", "451")
+    )
+    assert hermes.smtp()["recipients_deferred"] >= 2
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A self-signed certificate for localhost, and the file that it lies in."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    key, chain = tmp_path / "key.pem", tmp_path / "chain.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+            *("-keyout", str(key), "-out", str(chain)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    ssl.create_default_context(cafile=chain)
+    return chain, key
+
+
+def test_relay_with_tls_and_login(tmp_path, certificate):
+    chain, key = certificate
+    driver = Driver(
+        tmp_path / "stack",
+        components=("restate", "mail", "endpoint", "api"),
+        mail=(
+            *("--tls-certificate", str(chain), "--tls-key", str(key), "--require-tls"),
+            *("--username", "hermes", "--password", "wonderland"),
+        ),
+        environment={
+            "HERMES_EMAIL__HOST": "localhost",
+            "HERMES_EMAIL__TLS": "starttls",
+            "HERMES_EMAIL__CA_FILE": str(chain),
+            "HERMES_EMAIL__USERNAME": "hermes",
+            "HERMES_EMAIL__PASSWORD": "wonderland",
+        },
+    )
+    try:
+        driver.start()
+        inbox = mailbox()
+        assert driver.ended(driver.send(email(), to_email=inbox))["status"] == "sent"
+        [mail] = driver.mails(inbox)
+        assert (mail["tls"], mail["authenticated_as"]) == (True, "hermes")
+    finally:
+        driver.close()

@@ -1,0 +1,158 @@
+import json
+import os
+import socket
+
+import pytest
+
+from infra.cli import doctor
+from infra.cli.doctor import Running, Verdict
+from infra.local.ports import Ports
+
+
+@pytest.mark.parametrize(
+    ("version", "verdict"), [((3, 10, 9), "fail"), ((3, 11, 0), "ok"), ((3, 14, 1), "ok")]
+)
+def test_python(version, verdict):
+    assert doctor.check_python(version).verdict == Verdict(verdict)
+
+
+@pytest.mark.parametrize(
+    ("said", "verdict"),
+    [
+        ("v18.0.0\n", "ok"),
+        ("v22.1.3\n", "ok"),
+        ("v16.2.1\n", "warn"),
+        (None, "warn"),
+        ("?", "warn"),
+    ],
+)
+def test_node(said, verdict):
+    finding = doctor.check_node(said)
+    assert finding.verdict == Verdict(verdict)
+    assert bool(finding.advice) == (verdict != "ok")
+
+
+def checkout(directory, pinned, installed):
+    name = "@restatedev/restate"
+    (directory / "package.json").write_text(json.dumps({"dependencies": {name: pinned}}))
+    if installed:
+        package = directory / "node_modules" / name
+        package.mkdir(parents=True)
+        (package / "package.json").write_text(json.dumps({"version": installed}))
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("installed", "verdict"), [("1.7.12", "ok"), ("1.7.11", "fail"), (None, "fail")]
+)
+def test_npm_packages_are_compared_with_what_is_pinned(tmp_path, installed, verdict):
+    finding = doctor.check_package(checkout(tmp_path, "1.7.12", installed), "restate")
+    assert finding.verdict == Verdict(verdict)
+    if verdict == "fail":
+        assert "1.7.12" in finding.found
+        assert finding.advice == "make setup"
+
+
+def test_a_missing_server_binary_is_a_failure(tmp_path):
+    finding = doctor.check_server_binary(tmp_path)
+    assert (finding.verdict, finding.advice) == (Verdict.FAIL, "make setup")
+
+
+def test_free_ports_are_ok():
+    (finding,) = doctor.check_ports(Ports.free(), None)
+    assert (finding.verdict, finding.found) == (Verdict.OK, "all free")
+
+
+def test_a_strangers_port_is_named_with_its_holder():
+    ports = Ports.free()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", ports.pool))
+        other.listen()
+        (finding,) = doctor.check_ports(ports, None)
+    assert finding.verdict is Verdict.FAIL
+    assert finding.check == f"port {ports.pool}"
+    assert str(os.getpid()) in finding.found
+    assert "--port pool=" in finding.advice
+
+
+def test_ports_that_our_stack_holds_are_ok():
+    ports = Ports.free()
+    with socket.socket() as ours:
+        ours.bind(("127.0.0.1", ports.pool))
+        ours.listen()
+        running = Running(os.getppid(), ports, frozenset({os.getpid()}))
+        (finding,) = doctor.check_ports(ports, running)
+    assert (finding.verdict, finding.found) == (Verdict.OK, "1 of 10 held by our stack")
+
+
+def test_a_component_that_does_not_answer_is_a_failure_with_its_log():
+    finding = doctor.check_http("api", Ports.free().api, "/readyz")
+    assert finding.verdict is Verdict.FAIL
+    assert "logs/api.log" in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("registered", "verdict"), [(("endpoint", "pool"), "ok"), (("endpoint",), "fail")]
+)
+def test_both_deployments_must_be_registered(monkeypatch, registered, verdict):
+    ports = Ports()
+    uris = [f"http://127.0.0.1:{getattr(ports, name)}/" for name in registered]
+    body = json.dumps({"deployments": [{"id": "dp_1", "uri": uri} for uri in uris]})
+    monkeypatch.setattr(doctor, "_get", lambda port, path: (200, body))
+    finding = doctor.check_deployments(ports)
+    assert finding.verdict == Verdict(verdict)
+    if verdict == "fail":
+        assert "pool" in finding.found
+
+
+def test_keys(tmp_path):
+    assert doctor.check_keys(tmp_path).verdict is Verdict.WARN
+    keys = tmp_path / "demo-keys.json"
+    keys.write_text("[1]")
+    assert doctor.check_keys(tmp_path).verdict is Verdict.FAIL
+    keys.write_text('{"acme": "a", "globex": "b"}')
+    keys.chmod(0o644)
+    assert "chmod 600" in doctor.check_keys(tmp_path).advice
+    keys.chmod(0o600)
+    assert doctor.check_keys(tmp_path).verdict is Verdict.OK
+
+
+def test_no_stack_runs_where_no_lock_is_held(tmp_path):
+    assert doctor.find_running(tmp_path) is None
+    (tmp_path / "stack.lock").write_text("1")
+    assert doctor.find_running(tmp_path) is None
+
+
+def test_a_running_stack_is_found_by_its_lock(tmp_path):
+    from infra.local.stack import Stack
+
+    stack = Stack(data_dir=tmp_path, ports=Ports.free(), components=())
+    stack.start()
+    stack._write_state()
+    running = doctor.find_running(tmp_path)
+    stack.stop()
+    assert running == Running(os.getpid(), stack.ports, frozenset())
+    assert doctor.find_running(tmp_path) is None
+
+
+def test_wrong_settings_end_the_examination_with_their_name(in_empty_directory, run):
+    (in_empty_directory / "hermes.toml").write_text("nonsense = 1\n")
+    result = run("doctor", "--json")
+    assert result.exit_code == 1
+    last = json.loads(result.output)[-1]
+    assert (last["check"], last["verdict"]) == ("settings", "fail")
+    assert "nonsense" in last["found"]
+
+
+def test_the_report_is_a_line_a_finding_with_advice_below(capsys):
+    doctor.show(
+        [
+            doctor.Finding("python", Verdict.OK, "3.12.1"),
+            doctor.Finding("stack", Verdict.WARN, "is not running", "hermes up"),
+        ]
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "✓ ok   python         3.12.1",
+        "! warn stack          is not running",
+        "                      → hermes up",
+    ]

@@ -1,0 +1,31 @@
+"""Waiting until something is true. The only place in the tests that sleeps."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def until(probe: Callable[[], T], within: float = 15.0, pause: float = 0.02) -> T:
+    """Ask `probe` until its answer is truthy, and return that answer.
+
+    Fails after `within` seconds, showing the last answer.
+    """
+    deadline = time.monotonic() + within
+    while not (answer := probe()):
+        assert time.monotonic() < deadline, f"not within {within} s; last answer: {answer!r}"
+        time.sleep(pause)
+    return answer
+
+
+async def eventually(probe: Callable[[], T], within: float = 10.0, pause: float = 0.002) -> T:
+    """The same on an event loop that has work of its own to do meanwhile."""
+    deadline = time.monotonic() + within
+    while not (answer := probe()):
+        assert time.monotonic() < deadline, f"not within {within} s; last answer: {answer!r}"
+        await asyncio.sleep(pause)
+    return answer
