@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import Enum
 
 import msgspec
 
 from domain.failures import Failure
-from domain.message import Category, Content, DeliveryPolicy, Level
+from domain.message import Category, Content, DeliveryPolicy, Level, Moment
 
 
 class DeliveryRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -25,7 +24,7 @@ class DeliveryRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     to: str
     content: Content
     receipt_ref: str
-    not_after: datetime
+    not_after: Moment
     category: Category = Category.TRANSACTIONAL
     policy: DeliveryPolicy = DeliveryPolicy.AT_LEAST_ONCE
     provider: str | None = None
@@ -56,8 +55,8 @@ class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     state: SubmissionState
-    at: datetime
-    begun_at: datetime | None = None
+    at: Moment
+    begun_at: Moment | None = None
     provider: str | None = None
     level: Level | None = None
     provider_ids: tuple[str, ...] = ()
@@ -75,7 +74,7 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True, tag="receipt", ta
     """
 
     attempt: int
-    at: datetime
+    at: Moment
     level: Level | None = None
     failure: Failure | None = None
     provider: str | None = None
@@ -87,7 +86,7 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True, tag="receipt", ta
 class Cancel(msgspec.Struct, frozen=True, omit_defaults=True, tag="cancel", tag_field="signal"):
     """The client withdraws the message."""
 
-    at: datetime
+    at: Moment
 
 
 Signal = Receipt | Cancel

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Annotated
 
 import msgspec
 
 MAX_TTL = timedelta(days=7)
 MAX_SCHEDULE_AHEAD = timedelta(days=35)
 MIN_STEP_TIMEOUT = timedelta(seconds=1)
+
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A point in time. One that is written without an offset from UTC is refused on the way in."""
 
 
 class Level(str, Enum):
@@ -96,9 +101,9 @@ class MessageOrder(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     to: dict[str, str]
     content: Content
     plan: tuple[Step, ...]
-    accepted_at: datetime
-    expires_at: datetime
-    send_at: datetime | None = None
+    accepted_at: Moment
+    expires_at: Moment
+    send_at: Moment | None = None
     category: Category = Category.TRANSACTIONAL
     policy: DeliveryPolicy = DeliveryPolicy.AT_LEAST_ONCE
     status_callback: str | None = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -22,10 +23,17 @@ def until(probe: Callable[[], T], within: float = 15.0, pause: float = 0.02) -> 
     return answer
 
 
-async def eventually(probe: Callable[[], T], within: float = 10.0, pause: float = 0.002) -> T:
-    """The same on an event loop that has work of its own to do meanwhile."""
+async def eventually(
+    probe: Callable[[], T | Awaitable[T]], within: float = 10.0, pause: float = 0.002
+) -> T:
+    """The same on an event loop that has work of its own to do meanwhile. The probe may be a
+    coroutine function."""
     deadline = time.monotonic() + within
-    while not (answer := probe()):
+    while not (answer := await _answer(probe())):
         assert time.monotonic() < deadline, f"not within {within} s; last answer: {answer!r}"
         await asyncio.sleep(pause)
     return answer
+
+
+async def _answer(given: T | Awaitable[T]) -> T:
+    return await given if inspect.isawaitable(given) else given

@@ -87,7 +87,8 @@ class Journey:
         self.resends = 0
         self._busy = False
         self._unsettled = False
-        self._unknown_on: set[str] = set()
+        self._unknown: set[int] = set()
+        self._arrived_by: str | None = None
         self._step_number = 0
         self._step: Step = order.plan[0]
         self._steps_of_attempts: dict[int, Step] = {}
@@ -97,6 +98,8 @@ class Journey:
         self._call: RestateDurableCallFuture[Submission] | None = None
         self._pause: RestateDurableFuture[None] | None = None
         self._timeout: RestateDurableFuture[None] | None = None
+        self._due = order.expires_at
+        self._time_is_up = False
 
     @property
     def expired(self) -> bool:
@@ -104,9 +107,10 @@ class Journey:
         return self.now >= self.order.expires_at
 
     def note(self, event: Event, at: datetime, **facts: Any) -> None:
-        """Add a line to the timeline."""
+        """Add a line to the timeline, which never runs backwards: what is told late, or by a clock
+        that is behind, counts from when the book knows of it."""
         self.now = max(self.now, at)
-        self.record.timeline.append(Entry(at, event, **facts))
+        self.record.timeline.append(Entry(self.now, event, **facts))
 
     def save(self) -> None:
         """Show the record to the shared handlers."""
@@ -121,10 +125,14 @@ class Journey:
         self._open(WAITING)
         self.save()
         now = await self.clock()
+        self._due = send_at
         self._timeout = self._ctx.sleep(max(send_at - now, timedelta(0)))
-        happening = await self.next()
-        if isinstance(happening, Cancel):
-            return happening
+        while not isinstance(happening := await self.next(), TimedOut):
+            if isinstance(happening, Cancel):
+                return happening
+            # A report on a message that was never sent.
+            self.listen_again()
+            self.save()
         self.record.status = Status.PROCESSING
         await self._ctx.run_typed("log the start", self._log_start)
         return None
@@ -140,8 +148,8 @@ class Journey:
         self.tries = 0
         self.record.channel = step.channel
         self.note(Event.STEP, self.now, step=self._step_number, channel=step.channel)
-        left = (self.order.expires_at - self.now).total_seconds()
-        self._timeout = self._ctx.sleep(timedelta(seconds=max(min(step.timeout, left), 0)))
+        self._time_is_up = False
+        self._timeout = self._ctx.sleep(self._set_due())
 
     def begin_attempt(self) -> None:
         """Open a new attempt on the current step and hand it to the channel."""
@@ -149,13 +157,15 @@ class Journey:
         self.resends += self._unsettled
         self._unsettled = False
         self._steps_of_attempts[self.attempt] = self._step
-        self._open(self.attempt)
+        if self.attempt not in self._signals:
+            self._open(self.attempt)
         self.submit()
 
     def submit(self) -> None:
         """Hand the current attempt to the channel, again if it was too busy to take it."""
         self.tries += 1
         self._pause = None
+        self._open_attempts.add(self.attempt)
         request = DeliveryRequest(
             message=self._ctx.key(),
             attempt=self.attempt,
@@ -163,7 +173,7 @@ class Journey:
             to=self.order.to[self._step.channel],
             content=self.order.content,
             receipt_ref=self.record.refs[self.attempt],
-            not_after=self.order.expires_at,
+            not_after=self._due,
             category=self.order.category,
             policy=self.order.policy,
             provider=self._step.provider,
@@ -183,22 +193,30 @@ class Journey:
         """Give a receipt the chance to settle an attempt whose outcome is unknown."""
         self._unsettled = True
         self._busy = False
-        self._unknown_on.add(self._step.channel)
+        self._unknown.add(self.attempt)
         self._pause = self._ctx.sleep(grace)
 
     def may_have_arrived_by(self, channel: str) -> bool:
         """True when an attempt on this channel has an outcome that nobody knows: sending again
         may give the recipient the message twice."""
-        return channel in self._unknown_on
+        return any(self._steps_of_attempts[attempt].channel == channel for attempt in self._unknown)
 
     def discard_attempt(self) -> None:
-        """Stop listening for an attempt that was certainly not sent."""
-        self._signals.pop(self.attempt, None)
+        """Let the next attempt take over the awakeable of one that was certainly not sent, so
+        that a cancellation is heard in between."""
+        self._signals[self.attempt + 1] = self._signals.pop(self.attempt)
+        self.record.refs[self.attempt + 1] = self.record.refs.pop(self.attempt)
 
-    def listen_again(self, attempt: int) -> None:
-        """Open a new awakeable for an attempt whose last one has been used."""
-        if attempt not in self._signals:
-            self._open(attempt)
+    def set_clock(self) -> None:
+        """Count the step's time from now, where its timer shows that the book was behind: the
+        message had to wait for its handler to begin."""
+        self._set_due()
+
+    def listen_again(self) -> None:
+        """Open a new awakeable for every attempt whose last one has been used."""
+        for attempt in self.record.refs:
+            if attempt not in self._signals:
+                self._open(attempt)
 
     async def leave_step(self) -> None:
         """Drop the step's timers and take back a submission that was not answered in time.
@@ -210,6 +228,23 @@ class Journey:
         if self._call is not None:
             await self._call.cancel_invocation()
             self._call = None
+            # It may have been sent, and nobody will say so but a receipt.
+            if not self._reported(self.attempt):
+                self._unknown.add(self.attempt)
+                self.note(
+                    Event.OUTCOME_UNKNOWN,
+                    self.now,
+                    step=self._step_number,
+                    channel=self._step.channel,
+                    attempt=self.attempt,
+                    failure=Failure(FailureCode.OUTCOME_UNKNOWN),
+                )
+
+    def _reported(self, attempt: int) -> bool:
+        return any(
+            entry.event is Event.RECEIPT and entry.attempt == attempt
+            for entry in self.record.timeline
+        )
 
     def step_of(self, receipt: Receipt) -> Step:
         """The step that the receipt's attempt belongs to."""
@@ -218,13 +253,17 @@ class Journey:
     async def next(self) -> Happening:
         """The next thing that happens: a submission's answer, a signal, or a timer.
 
-        A receipt may overtake the answer of its own submission; it is kept until that is told.
+        A receipt may overtake the answer of its own submission; it is kept until that is told, or
+        the step's time is up.
         """
         while True:
-            if self._early and self._call is None:
+            if self._early and (self._call is None or self._time_is_up):
                 return self._early.pop(0)
-            waited = [f for f in (self._call, self._pause, self._timeout) if f is not None]
-            completed, _ = await wait_completed(*waited, *self._signals.values())
+            if self._time_is_up:
+                return TimedOut(await self.clock())
+            timers = (self._pause, self._timeout)
+            waited = (self._call, *self._signals.values(), *timers)
+            completed, _ = await wait_completed(*(f for f in waited if f is not None))
             first = completed[0]
             if first is self._call:
                 call, self._call = self._call, None
@@ -234,13 +273,17 @@ class Journey:
                 return PauseOver(self._busy)
             if first is self._timeout:
                 self._timeout = None
-                return self._early.pop(0) if self._early else TimedOut(await self.clock())
-            attempt = next(a for a, signal in self._signals.items() if signal is first)
-            heard = await self._signals.pop(attempt)
-            if self._call is None or isinstance(heard, Cancel) or attempt != self.attempt:
+                self._time_is_up = True
+                self.now = max(self.now, self._due)
+                continue
+            heard = await self._hear(first)
+            if isinstance(heard, Cancel):
                 return heard
-            self._early.append(heard)
-            self.listen_again(attempt)
+            if heard is not None:
+                if self._call is None or heard.attempt != self.attempt:
+                    return heard
+                self._early.append(heard)
+            self.listen_again()
             self.save()
 
     async def clock(self) -> datetime:
@@ -252,6 +295,26 @@ class Journey:
         ref, signal = self._ctx.awakeable(serde=SIGNAL)
         self._signals[attempt] = signal
         self.record.refs[attempt] = ref
+
+    def _set_due(self) -> timedelta:
+        """Fix the end of the step's time, and return how far away it is."""
+        left = (self.order.expires_at - self.now).total_seconds()
+        lasting = timedelta(seconds=max(min(self._step.timeout, left), 0))
+        self._due = self.now + lasting
+        return lasting
+
+    async def _hear(self, signal: RestateDurableFuture[Signal]) -> Signal | None:
+        """What an awakeable brought: None for what is unreadable, rejected, or known already."""
+        attempt = next(a for a, listened in self._signals.items() if listened is signal)
+        del self._signals[attempt]
+        try:
+            heard = await signal
+        except TerminalError:
+            return None
+        if isinstance(heard, Receipt) and heard.id is not None:
+            known = self.record.has_receipt(heard.id) or any(r.id == heard.id for r in self._early)
+            return None if known else heard
+        return heard
 
     async def _answer(self, call: RestateDurableCallFuture[Any]) -> Submission:
         try:
@@ -275,12 +338,13 @@ class Journey:
         self.record.failure = failure
 
     def note_submission(self, event: Event, submission: Submission, **facts: Any) -> None:
-        """Add a submission's answer to the timeline; the same answer in a row is one line."""
-        last = self.record.timeline[-1]
-        if (last.event, last.step, last.failure) == (event, self._step_number, submission.failure):
-            return
-        if submission.state in (SubmissionState.TAKEN, SubmissionState.UNKNOWN):
-            self._open_attempts.add(self.attempt)
+        """Add a submission's answer to the timeline; the same refusal in a row is one line."""
+        if submission.state in (SubmissionState.FAILED, SubmissionState.BUSY):
+            self._open_attempts.discard(self.attempt)
+            last = self.record.timeline[-1]
+            told = (event, self._step_number, submission.failure)
+            if (last.event, last.step, last.failure) == told:
+                return
         self.note(
             event,
             submission.at,
@@ -312,8 +376,15 @@ class Journey:
         )
         if receipt.final:
             self._open_attempts.discard(receipt.attempt)
+        self._unknown.discard(receipt.attempt)
+        if step is self._step:
+            settles = self._unsettled and receipt.attempt == self.attempt
+            if settles or receipt.level is not None:
+                # Whatever comes of it, the provider has it: it is not sent again.
+                self._unsettled = False
+                self._pause = None
         if receipt.level is not None:
-            self.reached(receipt.level)
+            self.reached(receipt.level, step.channel)
             if receipt.level.reaches(step.success):
                 self.record.channel = step.channel
 
@@ -321,10 +392,12 @@ class Journey:
         """Add the step's timeout."""
         self.note(Event.TIMEOUT, at, step=self._step_number, channel=self._step.channel)
 
-    def reached(self, level: Level) -> None:
-        """Remember the furthest level proven."""
+    def reached(self, level: Level, channel: str) -> None:
+        """Remember the furthest level proven, and the channel that brought the message home."""
         if self.record.level is None or level.reaches(self.record.level):
             self.record.level = level
+        if level.reaches(Level.DELIVERED):
+            self._arrived_by = channel
 
     # The end
 
@@ -333,13 +406,25 @@ class Journey:
         self.record.status = status
         if status in (Status.SENT, Status.DELIVERED):
             self.record.failure = None
+        if status is Status.DELIVERED:
+            self.record.channel = self._arrived_by
         self.record.refs = {}
-        ended_at = await self._ctx.run_typed("log the end", self._log_end, RunOptions(serde=_TIME))
+        ended_at = await self._logged()
         self._sign_off(self.record, ended_at)
         self.order = msgspec.structs.replace(self.order, content=NO_CONTENT)
         self.save()
         self._release()
         return self.record
+
+    async def _logged(self) -> datetime:
+        while True:
+            try:
+                return await self._ctx.run_typed(
+                    "log the end", self._log_end, RunOptions(serde=_TIME)
+                )
+            except TerminalError:
+                # An operator cancels what is ending anyway: the end is written all the same.
+                continue
 
     def _release(self) -> None:
         """Tell the channels that nobody listens any more to attempts that may still be reported
@@ -361,7 +446,7 @@ class Journey:
     async def _log_end(self) -> datetime:
         # A retry must not sign the shared record twice.
         record = msgspec.structs.replace(self.record, timeline=list(self.record.timeline))
-        ended_at = datetime.now(UTC)
+        ended_at = max(datetime.now(UTC), self.now)
         self._sign_off(record, ended_at)
         await self._log.ended(self._ctx.key(), self.order, record)
         return ended_at

@@ -104,6 +104,8 @@ def create_message_object(
         refs = held.record.refs
         at = datetime.fromtimestamp(await ctx.time(), UTC)
         ctx.resolve_awakeable(refs[max(refs)], Cancel(at), serde=SIGNAL)
+        # A receipt may have used that awakeable a moment before: look again until the end.
+        ctx.object_send(cancel, ctx.key(), None, send_delay=_LOOK_AGAIN)
         return True
 
     @message.handler(
@@ -118,6 +120,7 @@ def create_message_object(
 
         After the end it changes nothing any more, and is added to the timeline as late.
         """
+        receipt = identified(receipt)
         held = await ctx.get(STATE, serde=SNAPSHOT)
         record = held.record if held is not None else None
         if record is not None and record.has_receipt(receipt.id):
@@ -192,9 +195,9 @@ async def take(journey: Journey, step: Step) -> Status | None:
             case Submission(state=SubmissionState.TAKEN, level=level) if level is not None:
                 repeated = journey.may_have_arrived_by(step.channel)
                 journey.note_submission(Event.SUBMITTED, happening, possible_duplicate=repeated)
-                journey.reached(level)
+                journey.reached(level, step.channel)
                 if level.reaches(step.success):
-                    return status_when_reached(level)
+                    return status_when_reached(journey.record.level or level)
                 journey.save()
 
             case Submission(state=SubmissionState.BUSY, retry_after=seconds):
@@ -203,9 +206,21 @@ async def take(journey: Journey, step: Step) -> Status | None:
                 journey.save()
 
             case Submission(state=SubmissionState.UNKNOWN):
-                journey.note_submission(Event.OUTCOME_UNKNOWN, happening)
+                repeated = journey.may_have_arrived_by(step.channel)
+                journey.note_submission(
+                    Event.OUTCOME_UNKNOWN, happening, possible_duplicate=repeated
+                )
                 journey.wait_for_proof(UNKNOWN_GRACE)
                 journey.save()
+
+            case Submission(failure=Failure(code=FailureCode.TOO_LATE), at=at) if (
+                at < journey.order.expires_at
+            ):
+                # Not by the step's timer: the message had waited for its handler to begin.
+                journey.note_submission(Event.DEFERRED, happening)
+                journey.discard_attempt()
+                journey.set_clock()
+                journey.begin_attempt()
 
             case Submission(failure=failure):
                 failure = failure or Failure(FailureCode.INTERNAL)
@@ -230,12 +245,12 @@ async def take(journey: Journey, step: Step) -> Status | None:
             case Receipt(level=level, failure=failure, attempt=attempt):
                 journey.note_receipt(happening)
                 if level is not None and level.reaches(journey.step_of(happening).success):
-                    return status_when_reached(level)
+                    return status_when_reached(journey.record.level or level)
                 if failure is not None and attempt == journey.attempt:
                     journey.fail(failure)
                     if fails_over(step, failure):
                         return None
-                journey.listen_again(attempt)
+                journey.listen_again()
                 journey.save()
 
             case Cancel():
@@ -259,6 +274,15 @@ def cancel(journey: Journey, request: Cancel) -> Status:
     journey.note(Event.CANCEL_REQUESTED, request.at)
     journey.record.failure = Failure(FailureCode.CANCELED)
     return Status.CANCELED
+
+
+def identified(receipt: Receipt) -> Receipt:
+    """The receipt with an id, by which its repetition is known: what it says stands in for one."""
+    if receipt.id is not None:
+        return receipt
+    said = receipt.level or (receipt.failure and receipt.failure.code)
+    name = f"{receipt.attempt}/{receipt.at.isoformat()}/{said.value if said else ''}"
+    return msgspec.structs.replace(receipt, id=name)
 
 
 def late(receipt: Receipt) -> Entry:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
-import ipaddress
 import time
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import aiohttp
+from yarl import URL
 
 from adapters.callbacks.egress import ForbiddenAddress, PublicResolver, refuse_private
-from adapters.store.tenants import webhook_secret
+from adapters.store.tenants import UnknownTenant, webhook_secret
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
 _PREFIX = "whsec_"
@@ -50,9 +50,13 @@ class CallbackSender:
 
         Raises CallbackRefused or CallbackForbidden.
         """
-        self._check(url)
+        target = self._checked(url)
+        try:
+            secret = await asyncio.to_thread(webhook_secret, self._tenants, tenant)
+        except UnknownTenant as error:
+            raise CallbackForbidden("the tenant is not known") from error
         timestamp = str(int(time.time()))
-        signature = sign(webhook_secret(self._tenants, tenant), webhook_id, timestamp, body)
+        signature = sign(secret, webhook_id, timestamp, body)
         headers = {
             "content-type": "application/json",
             "user-agent": "Hermes",
@@ -62,7 +66,7 @@ class CallbackSender:
         }
         try:
             async with self._http.post(
-                url, data=body, headers=headers, allow_redirects=False
+                target, data=body, headers=headers, allow_redirects=False
             ) as answer:
                 if not 200 <= answer.status < 300:
                     raise CallbackRefused(f"HTTP {answer.status}")
@@ -75,21 +79,27 @@ class CallbackSender:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise CallbackRefused(type(error).__name__) from error
 
-    def _check(self, url: str) -> None:
-        # aiohttp does not ask the resolver about hosts that are addresses already.
-        parts = urlsplit(url)
-        if parts.scheme != "https" and not (self._allow_private and parts.scheme == "http"):
+    def _checked(self, url: str) -> URL:
+        """The URL as the client reads it, by whatever spelling the host was given."""
+        try:
+            target = URL(url)
+        except ValueError as error:
+            raise CallbackForbidden("the URL is malformed") from error
+        if target.scheme != "https" and not (self._allow_private and target.scheme == "http"):
             raise CallbackForbidden("only https is called")
-        if self._allow_private or parts.hostname is None:
-            return
-        try:
-            ipaddress.ip_address(parts.hostname)
-        except ValueError:
-            return
-        try:
-            refuse_private(parts.hostname)
-        except ForbiddenAddress as error:
-            raise CallbackForbidden(str(error)) from error
+        host = target.raw_host
+        if not host:
+            raise CallbackForbidden("the URL names no host")
+        # aiohttp does not ask the resolver about hosts that it takes for addresses, and the
+        # operating system reads `127.1` and `2130706433` as addresses too.
+        if not self._allow_private and (":" in host or host.replace(".", "").isdigit()):
+            try:
+                refuse_private(host)
+            except ValueError as error:
+                raise CallbackForbidden("the address is malformed") from error
+            except ForbiddenAddress as error:
+                raise CallbackForbidden(str(error)) from error
+        return target
 
 
 def sign(secret: str, webhook_id: str, timestamp: str, body: bytes) -> str:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
 
-import aiohttp
 import msgspec
 
+from adapters.restate.http import Answer, ConnectionGone, HttpClient
 from domain.delivery import Receipt
 from domain.message import MessageOrder
 from domain.ports import EngineUnavailable
 from domain.timeline import Record, Snapshot
 
 _encode = msgspec.json.Encoder().encode
-_JSON = {"content-type": "application/json"}
-_TIMEOUT = aiohttp.ClientTimeout(total=10, connect=2)
-_CONNECTIONS = 128
+_JSON = "content-type: application/json\r\n"
 
 
 class _Accepted(msgspec.Struct):
@@ -35,16 +32,7 @@ class RestateIngress:
     """
 
     def __init__(self, base_url: str) -> None:
-        self._base_url = base_url.rstrip("/")
-        self._http = aiohttp.ClientSession(
-            timeout=_TIMEOUT,
-            connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=60),
-            # Tracing of our own goes by explicit headers; cookies and redirects have no place.
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            # A handler without input refuses a request that names a content type.
-            skip_auto_headers=("content-type", "user-agent"),
-        )
+        self._http = HttpClient(base_url)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -54,18 +42,18 @@ class RestateIngress:
         self, message_id: str, order: MessageOrder, *, traceparent: str | None, repeatable: bool
     ) -> bool:
         """Hand over a message; returns False when Restate already had it under this id."""
-        headers = dict(_JSON)
+        headers = _JSON
         if traceparent is not None:
-            headers["traceparent"] = traceparent
+            headers += f"traceparent: {traceparent}\r\n"
         if repeatable:
-            headers["idempotency-key"] = message_id
+            headers += f"idempotency-key: {message_id}\r\n"
         path = f"/restate/send/Message/{message_id}/send"
         body = await self._post(path, _encode(order), headers)
         return not repeatable or _decode_accepted(body).status == "Accepted"
 
     async def status(self, message_id: str) -> tuple[MessageOrder, Record] | None:
         """The live state of a message, None when Restate holds none."""
-        body = await self._post(f"/restate/call/Message/{message_id}/status", None, {})
+        body = await self._post(f"/restate/call/Message/{message_id}/status")
         if not body:
             return None
         snapshot = _decode_snapshot(body)
@@ -73,9 +61,7 @@ class RestateIngress:
 
     async def cancel(self, message_id: str) -> bool:
         """Ask for cancellation; False when the message has already ended or is not there."""
-        return _decode_bool(
-            await self._post(f"/restate/call/Message/{message_id}/cancel", None, {})
-        )
+        return _decode_bool(await self._post(f"/restate/call/Message/{message_id}/cancel"))
 
     async def report(self, message_id: str, receipt: Receipt) -> None:
         """Bring a message a receipt through its object."""
@@ -91,22 +77,26 @@ class RestateIngress:
     async def ready(self) -> bool:
         """True when Restate answers its health check."""
         try:
-            async with self._http.get(f"{self._base_url}/restate/health") as response:
-                return response.status == HTTPStatus.OK
-        except (aiohttp.ClientError, TimeoutError):
+            answer = await self._http.request("GET", "/restate/health")
+        except (OSError, TimeoutError):
             return False
+        return answer.status == HTTPStatus.OK
 
-    async def _post(self, path: str, body: bytes | None, headers: dict[str, str]) -> bytes:
+    async def _post(self, path: str, body: bytes | None = None, headers: str = "") -> bytes:
         try:
-            async with self._http.post(self._base_url + path, data=body, headers=headers) as answer:
-                content = await answer.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            answer = await self._http.request("POST", path, body, headers)
+        except ConnectionGone:
+            # The server closes idle connections when it likes. Repeating is safe: see above.
+            answer = await self._again(path, body, headers)
+        except (OSError, TimeoutError) as error:
             raise EngineUnavailable(f"{type(error).__name__} at {path}") from error
         if answer.status not in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
-            raise EngineUnavailable(_explain(path, answer))
-        return content
+            # Never the body: it can hold a stack trace.
+            raise EngineUnavailable(f"HTTP {answer.status} at {path}")
+        return answer.body
 
-
-def _explain(path: str, answer: Any) -> str:
-    # Never the body: it can hold a stack trace.
-    return f"HTTP {answer.status} at {path}"
+    async def _again(self, path: str, body: bytes | None, headers: str) -> Answer:
+        try:
+            return await self._http.request("POST", path, body, headers)
+        except (OSError, TimeoutError) as error:
+            raise EngineUnavailable(f"{type(error).__name__} at {path}") from error

@@ -31,6 +31,6 @@ class JsonSerde(Serde[T], Generic[T]):
         if not buf:
             return None
         try:
-            return self._decode(buf)  # type: ignore[no-any-return]
+            return self._decode(buf)
         except msgspec.MsgspecError as error:
             raise TerminalError(f"invalid input: {error}", status_code=400) from error

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from adapters.store.database import GroupCommit, connect, migrate
 
@@ -200,11 +201,22 @@ class Journal:
 
     async def _parts(self, where: str, values: Sequence[object]) -> list[Part]:
         rows = await self._rows(f"SELECT {_PART} FROM parts {where}", values)
-        return [Part(*row[:9], PartState(row[9]), *row[10:12], bool(row[12])) for row in rows]
+        return [_part(*row) for row in rows]
 
     async def _receipts(self, where: str, values: Sequence[object]) -> list[StoredReceipt]:
         rows = await self._rows(f"SELECT {_RECEIPT} FROM receipts {where}", values)
-        return [StoredReceipt(*row[:5], bool(row[5]), *row[6:]) for row in rows]
+        return [_stored_receipt(*row) for row in rows]
 
     async def _rows(self, sql: str, values: Sequence[object]) -> list[sqlite3.Row]:
         return await self._writer.read(lambda c: c.execute(sql, values).fetchall())
+
+
+def _part(*columns: Any) -> Part:
+    part = Part(*columns)
+    part.state, part.released = PartState(part.state), bool(part.released)
+    return part
+
+
+def _stored_receipt(*columns: Any) -> StoredReceipt:
+    receipt = StoredReceipt(*columns)
+    return replace(receipt, final=bool(receipt.final))

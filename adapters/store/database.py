@@ -33,11 +33,12 @@ def migrate(connection: sqlite3.Connection, name: str) -> None:
             (int(file.stem.rpartition("_")[2]), file) for file in _MIGRATIONS.glob(f"{name}_*.sql")
         )
         for number, file in steps:
-            if number > version:
-                for statement in file.read_text().split(";\n"):
-                    if statement.strip():
-                        connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {number}")
+            if number <= version:
+                continue
+            for statement in file.read_text().split(";\n"):
+                if statement.strip():
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -63,9 +65,7 @@ class SqliteMessageLog:
         channel = order.plan[0].channel
         created_at = order.accepted_at.timestamp()
         row = (message_id, order.tenant, status.value, channel, created_at, _order_json(order))
-        written = self._writer.write(_INSERT, row)
-        self._index_metadata(message_id, order)
-        await written
+        await self._write_all((_INSERT, row), *_metadata(message_id, order))
 
     async def started(self, message_id: str, order: MessageOrder) -> None:
         """Turn a scheduled message's row to processing."""
@@ -84,9 +84,7 @@ class SqliteMessageLog:
             _order_json(order),
             _encode(record),
         )
-        written = self._writer.write(_END, row)
-        self._index_metadata(message_id, order)
-        await written
+        await self._write_all((_END, row), *_metadata(message_id, order))
 
     async def late_receipt(self, message_id: str, entry: Entry) -> None:
         """Add a receipt that came after the end; the same report is added once, and only to a
@@ -95,7 +93,7 @@ class SqliteMessageLog:
         await self._writer.write(_LATE, (identity, _encode(entry), message_id))
 
     async def get(self, message_id: str) -> LoggedMessage | None:
-        """The message's row with its late receipts."""
+        """The message's row with its late receipts, oldest first."""
 
         def query(connection: sqlite3.Connection) -> LoggedMessage | None:
             row = connection.execute(
@@ -103,10 +101,11 @@ class SqliteMessageLog:
             ).fetchone()
             if row is None:
                 return None
-            late = connection.execute(
+            stored = connection.execute(
                 "SELECT entry_json FROM late_receipts WHERE message = ?", (message_id,)
-            ).fetchall()
-            return _from_row(row, tuple(_decode_entry(entry) for (entry,) in late))
+            )
+            late = [_decode_entry(entry) for (entry,) in stored]
+            return _from_row(row, tuple(sorted(late, key=lambda entry: entry.at)))
 
         return await self._writer.read(query)
 
@@ -143,9 +142,16 @@ class SqliteMessageLog:
         rows = await self._writer.read(lambda c: c.execute(sql, values).fetchall())
         return [_from_row(row, ()) for row in rows]
 
-    def _index_metadata(self, message_id: str, order: MessageOrder) -> None:
-        for key, value in order.metadata.items():
-            self._writer.write(_METADATA, (order.tenant, key, value, message_id))
+    async def _write_all(self, *statements: tuple[str, Sequence[object]]) -> None:
+        # Queued in one go, so that one commit has them all.
+        await asyncio.gather(*(self._writer.write(*statement) for statement in statements))
+
+
+def _metadata(message_id: str, order: MessageOrder) -> list[tuple[str, Sequence[object]]]:
+    """The statements that make a message's metadata searchable."""
+    return [
+        (_METADATA, (order.tenant, key, value, message_id)) for key, value in order.metadata.items()
+    ]
 
 
 def _order_json(order: MessageOrder) -> bytes:

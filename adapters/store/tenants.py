@@ -14,7 +14,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -104,7 +104,7 @@ def revoke_key(path: Path, key_id: str) -> None:
 
 def webhook_secret(path: Path, tenant: str) -> str:
     """The secret that signs a tenant's status callbacks. Raises UnknownTenant."""
-    with _transaction(path) as connection:
+    with closing(connect(path)) as connection:
         row = connection.execute(
             "SELECT webhook_secret FROM tenants WHERE id = ?", (tenant,)
         ).fetchone()

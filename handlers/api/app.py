@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from domain.ports import CascadeEngine, EngineUnavailable, KeyRing, MessageLog
 from handlers.api import batch, docs, health, listing, messages, openapi
@@ -22,7 +23,17 @@ VERSION = "1"
 
 
 class HermesApi(FastAPI):
-    """FastAPI with the OpenAPI document of `openapi.build`."""
+    """FastAPI behind the Door, with the OpenAPI document of `openapi.build`."""
+
+    door: Door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        await self.door(scope, receive, send)
+
+    async def through_router(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request that the Door has let in."""
+        await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """The document; built once."""
@@ -39,7 +50,7 @@ def create_app(
     clock: Callable[[], datetime] = utc_now,
     limits: Limits | None = None,
     allow_private_callbacks: bool = False,
-) -> FastAPI:
+) -> HermesApi:
     """The ASGI application. It owns none of its ports: the caller opens and closes them.
 
     `clock` gives aware UTC times. `allow_private_callbacks` admits http and private hosts in
@@ -61,12 +72,11 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.add_middleware(Door, keys=keys)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(EngineUnavailable, _engine_unavailable)
     app.add_exception_handler(HTTPException, _http_exception)
-    # The busiest route first: the router tries them in turn.
-    messages.add_routes(app.router, services)
+    send_message = messages.add_routes(app.router, services)
+    app.door = Door(app.through_router, keys, {("POST", "/v1/messages"): send_message})
     batch.add_routes(app.router, services)
     listing.add_routes(app.router, services)
     health.add_routes(app.router, services)

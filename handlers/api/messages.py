@@ -15,7 +15,7 @@ from domain.timeline import Entry, Record
 from handlers.api import body, operation
 from handlers.api.acceptance import Submission, accept, idempotency_key
 from handlers.api.answers import Cancellation, accepted_message, encode, message_view
-from handlers.api.door import principal_of
+from handlers.api.door import Endpoint, principal_of
 from handlers.api.problems import Problem
 from handlers.api.services import Services
 from handlers.api.tracing import trace_of
@@ -39,8 +39,8 @@ class Found(NamedTuple):
     late: tuple[Entry, ...] = ()
 
 
-def add_routes(router: APIRouter, services: Services) -> None:
-    """Serve the resource."""
+def add_routes(router: APIRouter, services: Services) -> Endpoint:
+    """Serve the resource. Returns the endpoint that sends a message, the busiest of all."""
 
     async def send_message(request: Request) -> Response:
         """Send one message. `202` means that Hermes holds it durably and will account for it.
@@ -138,6 +138,7 @@ def add_routes(router: APIRouter, services: Services) -> None:
             "engine_unavailable",
         ],
     )
+    return send_message
 
 
 async def _find(services: Services, principal: Principal, message_id: str) -> Found:

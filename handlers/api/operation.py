@@ -7,19 +7,17 @@ have derived.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import request_response
 
 from domain.ids import PATTERN
+from handlers.api.door import Endpoint
 from handlers.api.problems import MEDIA_TYPE, PROBLEMS
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 ALWAYS: Final = ("missing_key", "invalid_key", "internal_error")
 """What every authenticated operation can answer."""

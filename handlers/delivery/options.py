@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from restate import Service
+from restate._preview import explicit_recovery
 
 from adapters.restate.serde import JsonSerde
 from domain.delivery import AttemptRef, DeliveryRequest, Submission, delivery_service
@@ -28,4 +29,4 @@ def delivery(channel: str) -> Service:
         "inactivity_timeout": timedelta(minutes=2),
         "ingress_private": True,
     }
-    return Service(delivery_service(channel), **options)
+    return explicit_recovery(Service(delivery_service(channel), **options))

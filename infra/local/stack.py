@@ -298,7 +298,17 @@ class Stack:
             connection.request(
                 "POST",
                 "/deployments",
-                json.dumps({"uri": uri, "force": True}),
+                json.dumps(
+                    {
+                        "uri": uri,
+                        "force": True,
+                        **(
+                            {"use_http_11": True}
+                            if os.environ.get("POOLHTTP") == "1.1" and str(self.ports.pool) in uri
+                            else {}
+                        ),
+                    }
+                ),
                 {"content-type": "application/json"},
             )
             response = connection.getresponse()

@@ -33,4 +33,4 @@ async def api(settings: Settings) -> AsyncIterator[AsgiApp]:
 
 
 if __name__ == "__main__":
-    main("api", api, lambda settings: settings.api, http="1")
+    main("api", api, lambda settings: settings.api, http="1.1")

@@ -62,4 +62,4 @@ def relay_account(email: Email) -> RelayAccount:
 
 
 if __name__ == "__main__":
-    main("endpoint", endpoint, lambda settings: settings.endpoint, http="auto")
+    main("endpoint", endpoint, lambda settings: settings.endpoint, http="2")

@@ -5,6 +5,7 @@ Exactly one process a journal: the connections live in it.
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -58,4 +59,4 @@ def account(carrier: Carrier) -> Account:
 
 
 if __name__ == "__main__":
-    main("pool", pool, lambda settings: settings.pool, http="auto")
+    main("pool", pool, lambda settings: settings.pool, http=os.environ.get("POOLHTTP", "2"))

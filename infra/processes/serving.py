@@ -1,37 +1,42 @@
-"""Serving an ASGI application from one event loop in one process, until SIGTERM or SIGINT."""
+"""Serving an ASGI application from one event loop in one process, until SIGTERM or SIGINT.
+
+Two servers, each the cheapest that was measured for its protocol: uvicorn for HTTP/1.1 (0.06 ms
+of CPU a request at 300/s, granian 0.21), granian for HTTP/2, which Restate's streams need.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
+import uvicorn
 import uvloop
-from granian.server.embed import Server
+from granian.server.embed import Server as Granian
 from restate.server import install_shutdown_hook
 
 from infra.settings import ConfigurationError, Listener, Settings, load
 
 AsgiApp = Callable[..., Awaitable[None]]
 Component = Callable[[Settings], AbstractAsyncContextManager[AsgiApp]]
+Http = Literal["1.1", "2"]
 
-_CONCURRENT_REQUESTS = 100_000
+_BACKLOG = 1024
+_STREAMS = 100_000
+_FAREWELL = 0.5
 _GENERATION_THRESHOLDS = (50_000, 20, 100)
 """The collector took over a quarter of the endpoint's time at Python's defaults; what is alive
 after start-up is frozen, and short-lived garbage is freed by reference counting anyway."""
 
 
 def main(
-    name: str,
-    component: Component,
-    listener: Callable[[Settings], Listener],
-    *,
-    http: Literal["1", "auto"],
+    name: str, component: Component, listener: Callable[[Settings], Listener], *, http: Http
 ) -> None:
     """Run one component as a process. Exits with 2 when the settings are wrong."""
     logging.basicConfig(
@@ -42,36 +47,77 @@ def main(
     try:
         settings = load()
     except ConfigurationError as error:
-        sys.exit(f"hermes: wrong settings\n{error}")
+        sys.stderr.write(f"hermes: wrong settings\n{error}\n")
+        sys.exit(2)
     uvloop.run(_serve(component, settings, listener(settings), http))
 
 
-async def _serve(
-    component: Component, settings: Settings, listener: Listener, http: Literal["1", "auto"]
-) -> None:
+async def _serve(component: Component, settings: Settings, listener: Listener, http: Http) -> None:
     async with component(settings) as app:
-        server = Server(
-            app,
-            address=listener.host,
-            port=listener.port,
-            interface="asginl",  # type: ignore[arg-type]
-            http=http,  # type: ignore[arg-type]
-            websockets=False,
-            log_enabled=False,
-            backlog=1024,
-            # A message that waits for its receipt holds a stream for as long as Restate's
-            # inactivity timeout lets it: thousands at a time are normal.
-            backpressure=_CONCURRENT_REQUESTS,
-        )
+        server: _HttpServer = _Uvicorn(app, listener) if http == "1.1" else _granian(app, listener)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         # The SDK installs a SIGTERM handler of its own; its hook is the way to share the signal.
         install_shutdown_hook(loop, stop.set, signal.SIGTERM)
         install_shutdown_hook(loop, stop.set, signal.SIGINT)
-        serving: asyncio.Task[Any] = loop.create_task(server.serve())
+        serving = loop.create_task(server.serve())
+        stopping = loop.create_task(stop.wait())
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GENERATION_THRESHOLDS)
-        await asyncio.wait([serving, loop.create_task(stop.wait())], return_when="FIRST_COMPLETED")
+        await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            serving.result()
         server.stop()
-        await asyncio.wait([serving], timeout=0.5)
+        await asyncio.wait([serving], timeout=_FAREWELL)
+
+
+class _HttpServer(Protocol):
+    async def serve(self) -> Any: ...
+
+    def stop(self) -> None: ...
+
+
+class _Uvicorn(uvicorn.Server):
+    def __init__(self, app: AsgiApp, listener: Listener) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=listener.host,
+                port=listener.port,
+                loop="none",
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                backlog=_BACKLOG,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=1,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to us: uvicorn would raise them again before our own clean-up."""
+        yield
+
+    def stop(self) -> None:
+        self.should_exit = True
+
+
+def _granian(app: AsgiApp, listener: Listener) -> _HttpServer:
+    return Granian(
+        app,
+        address=listener.host,
+        port=listener.port,
+        interface="asginl",  # type: ignore[arg-type]
+        websockets=False,
+        log_enabled=False,
+        backlog=_BACKLOG,
+        # A message that waits for its receipt holds a stream for as long as Restate's inactivity
+        # timeout lets it: thousands at a time are normal.
+        backpressure=_STREAMS,
+    )

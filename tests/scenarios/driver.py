@@ -145,7 +145,7 @@ class Driver:
     def send_all(self, orders):
         """Send many in one request; their ids."""
         answer = self.request("POST", "/v1/messages/batch", json={"messages": list(orders)})
-        assert answer.status_code == 200, answer.text
+        assert answer.status_code == 202, answer.text
         return [result["message"]["id"] for result in answer.json()["results"]]
 
     def send_at_rate(self, rate, orders):
@@ -191,6 +191,10 @@ class Driver:
 
     def smsc(self):
         return self._get(f"{self.stack.smsc_url}/stats")
+
+    def received(self):
+        """Submissions that the SMSC has read, answered or not."""
+        return sum(link["submits"] for link in self.smsc()["links"])
 
     def submits(self, to=None):
         query = {"limit": 10_000} | ({"destination": to.lstrip("+")} if to else {})

@@ -108,7 +108,7 @@ def test_trusted_door_refuses_what_no_door_of_ours_would_let_in(hermes):
         expires_at=now + timedelta(minutes=5),
     )
     url = f"{hermes.stack.ingress_url}/restate/call/Message/{fresh_id(now, bytes(10))}/send"
-    answer = hermes.http.post(url, content=msgspec.json.encode(order))
+    answer = hermes.http.post(url, json=msgspec.to_builtins(order))
     assert (answer.status_code, answer.json()["message"]) == (400, "to: no address for sms")
 
 

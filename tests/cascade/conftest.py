@@ -1,0 +1,61 @@
+"""Every scenario runs twice: with handlers that are suspended when they wait for long, and with
+handlers that are suspended and replayed at every await."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import httpx
+import pytest
+
+import virtual_objects.message
+from adapters.restate.ingress import RestateIngress
+from adapters.store.message_log import SqliteMessageLog
+from tests.cascade.world import Backstage, Cascade
+from tests.restate_server import Restate, running_restate, served
+
+# Half a second: receipts and submissions of a scenario mostly come before it, timeouts and
+# schedules mostly after, so that both ways of going on are met. The product's setting is 5 s.
+_INACTIVITY = {"suspending": "500ms", "replaying": "0s"}
+
+GRACE = timedelta(seconds=0.6)
+"""UNKNOWN_GRACE of the scenarios: the product's three seconds would be waited for often."""
+
+
+@dataclass
+class Stage:
+    """A server with the handlers on it."""
+
+    restate: Restate
+    backstage: Backstage
+
+
+@pytest.fixture(scope="session", params=list(_INACTIVITY))
+def stage(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stage]:
+    directory = tmp_path_factory.mktemp(f"restate-{request.param}")
+    backstage = Backstage(directory / "hermes.db")
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        served(backstage.application) as endpoint,
+        running_restate(directory, inactivity_timeout=_INACTIVITY[request.param]) as server,
+    ):
+        patch.setattr(virtual_objects.message, "UNKNOWN_GRACE", GRACE)
+        server.register(endpoint)
+        yield Stage(server, backstage)
+
+
+@pytest.fixture
+async def cascade(stage: Stage) -> AsyncIterator[Cascade]:
+    log = SqliteMessageLog(stage.backstage.database)
+    engine = RestateIngress(stage.restate.ingress)
+    async with httpx.AsyncClient(timeout=30) as http:
+        backstage = stage.backstage
+        yield Cascade(
+            stage.restate, backstage.channels, backstage.endings, log, engine, http
+        )
+    await engine.close()
+    await log.close()

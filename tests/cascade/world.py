@@ -1,0 +1,234 @@
+"""The Message object on a real restate-server, between a sender and scripted channels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import msgspec
+import restate
+
+from adapters.callbacks.sender import CallbackSender
+from adapters.restate.ingress import RestateIngress
+from adapters.store.message_log import SqliteMessageLog
+from adapters.store.tenants import create_tenant
+from domain.delivery import Receipt
+from domain.failures import Failure, FailureCode
+from domain.ids import RANDOMNESS, fresh_id
+from domain.message import Content, DeliveryPolicy, Level, MessageOrder, Step
+from domain.timeline import Entry, Event, Record, Snapshot
+from handlers.callbacks import create_status_callback
+from tests.cascade.channels import Behaviour, Call, ScriptedChannels
+from tests.cascade.invariants import check_story
+from tests.restate_server import AsgiApp, Restate
+from tests.waiting import eventually
+from virtual_objects.message import create_message_object
+
+RETENTION = timedelta(seconds=4)
+"""How long the state of an ended message is kept here: longer than a scenario looks at it."""
+TENANT = "acme"
+_DEFAULT_SUCCESS = {"sms": Level.DELIVERED, "email": Level.SENT}
+
+
+@dataclass
+class Backstage:
+    """What the handlers write to and talk to; made once for a server."""
+
+    database: Path
+    channels: ScriptedChannels = field(default_factory=ScriptedChannels)
+    endings: BlockedEndings = field(default_factory=lambda: BlockedEndings())
+
+    @asynccontextmanager
+    async def application(self) -> AsyncIterator[AsgiApp]:
+        """The endpoint's application."""
+        log = BlockableLog(self.database, self.endings)
+        create_tenant(self.database, TENANT)
+        callbacks = CallbackSender(self.database, allow_private=True)
+        try:
+            yield restate.app(
+                [
+                    create_message_object(
+                        log, state_retention=RETENTION, journal_retention=RETENTION
+                    ),
+                    create_status_callback(callbacks),
+                    *self.channels.services(),
+                ]
+            )
+        finally:
+            await callbacks.close()
+            await log.close()
+
+
+@dataclass
+class BlockedEndings:
+    """Messages whose ending the log refuses at the moment, and those that it has refused."""
+
+    blocked: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
+
+
+class BlockableLog(SqliteMessageLog):
+    """A log whose disk is full for some messages."""
+
+    def __init__(self, path: Path, endings: BlockedEndings) -> None:
+        super().__init__(path)
+        self._endings = endings
+
+    async def ended(self, message_id: str, order: MessageOrder, record: Record) -> None:
+        if message_id in self._endings.blocked:
+            self._endings.refused.add(message_id)
+            raise OSError("the disk is full")
+        await super().ended(message_id, order, record)
+
+
+def sms(timeout: float = 20.0, **facts: Any) -> Step:
+    """An SMS step that wants a receipt, unless it says otherwise."""
+    return _step("sms", timeout, facts)
+
+
+def email(timeout: float = 20.0, **facts: Any) -> Step:
+    """An e-mail step that is content with the relay's acceptance, unless it says otherwise."""
+    return _step("email", timeout, facts)
+
+
+def _step(channel: str, timeout: float, facts: dict[str, Any]) -> Step:
+    return Step(channel, timeout, **{"success": _DEFAULT_SUCCESS[channel], **facts})
+
+
+def order(
+    *plan: Step,
+    ttl: float = 60.0,
+    starts_in: float | None = None,
+    policy: DeliveryPolicy = DeliveryPolicy.AT_LEAST_ONCE,
+    **facts: Any,
+) -> MessageOrder:
+    """An order as the API would give it, with a TTL as short as a test needs."""
+    now = datetime.now(UTC)
+    return MessageOrder(
+        tenant=TENANT,
+        to={"sms": "+4520123456", "email": "someone@example.com"},
+        content=Content("Your code is 4711"),
+        plan=plan,
+        accepted_at=now,
+        expires_at=now + timedelta(seconds=ttl),
+        send_at=None if starts_in is None else now + timedelta(seconds=starts_in),
+        policy=policy,
+        **facts,
+    )
+
+
+def receipt(
+    said: Level | FailureCode, attempt: int = 1, *, id: str | None = None, final: bool = True
+) -> Receipt:
+    """A provider's report on an attempt; its id is what it says, unless given."""
+    level = said if isinstance(said, Level) else None
+    failure = Failure(said) if isinstance(said, FailureCode) else None
+    return Receipt(
+        attempt=attempt,
+        at=datetime.now(UTC),
+        level=level,
+        failure=failure,
+        provider="scripted",
+        provider_status=said.value,
+        id=id or f"{attempt}-{said.value}",
+        final=final,
+    )
+
+
+def events(record: Record) -> list[Event]:
+    """The kinds of the timeline's lines, in their order."""
+    return [entry.event for entry in record.timeline]
+
+
+def entries(record: Record, event: Event) -> list[Entry]:
+    """The timeline's lines of one kind."""
+    return [entry for entry in record.timeline if entry.event is event]
+
+
+@dataclass
+class Cascade:
+    """What a scenario does and sees."""
+
+    restate: Restate
+    channels: ScriptedChannels
+    endings: BlockedEndings
+    log: SqliteMessageLog
+    engine: RestateIngress
+    http: httpx.AsyncClient
+    orders: dict[str, MessageOrder] = field(default_factory=dict)
+
+    async def send(self, order: MessageOrder, *script: Behaviour) -> str:
+        """Send a message that will meet this script, by the trusted door; returns its id."""
+        message = fresh_id(order.accepted_at, os.urandom(RANDOMNESS))
+        self.channels.scripts[message] = list(script)
+        self.orders[message] = order
+        await self.engine.start(message, order, traceparent=None, repeatable=False)
+        return message
+
+    async def post(self, verb: str, message: str, handler: str, body: Any) -> httpx.Response:
+        """Use the trusted door as curl would; `verb` is call or send."""
+        url = f"{self.restate.ingress}/restate/{verb}/Message/{quote(message)}/{handler}"
+        return await self.http.post(url, content=msgspec.json.encode(body), headers=_JSON)
+
+    async def called(self, message: str, times: int = 1) -> list[Call]:
+        """Wait until the channels were called so often for a message; returns the calls."""
+        await eventually(lambda: len(self.channels.calls[message]) >= times)
+        return self.channels.calls[message]
+
+    async def until(self, message: str, holds: Callable[[Record], object]) -> Record:
+        """Wait until a message's state fulfils something."""
+
+        async def look() -> Record | None:
+            found = await self.engine.status(message)
+            return found[1] if found is not None and holds(found[1]) else None
+
+        record = await eventually(look, pause=0.02)
+        assert record is not None
+        return record
+
+    async def submitted(self, message: str, attempt: int = 1) -> Record:
+        """Wait until the timeline shows that a provider took an attempt."""
+        return await self.until(
+            message,
+            lambda r: any(e.attempt == attempt for e in entries(r, Event.SUBMITTED)),
+        )
+
+    async def resolve(self, message: str, report: Receipt) -> None:
+        """Bring a receipt as a bind pool does, to the awakeable that it was told."""
+        calls = await self.called(message)
+        ref = next(c.request.receipt_ref for c in calls if c.request.attempt == report.attempt)
+        await self.engine.resolve(ref, report)
+
+    async def ended(self, message: str, within: float = 15.0) -> Record:
+        """Wait for a message's end, check what is true of all of them, and return its record."""
+
+        async def logged() -> Any:
+            row = await self.log.get(message)
+            return row is not None and row.record is not None and row
+
+        row = await eventually(logged, within=within, pause=0.01)
+        record = await self.until(message, lambda r: r.status.terminal)
+        found = await self.engine.status(message)
+        assert found is not None
+        calls = self.channels.calls[message]
+        check_story(self.orders[message], Snapshot(*found), row, calls)
+        return record
+
+    async def late(self, message: str) -> Sequence[Entry]:
+        """Wait until the log has a late receipt; returns all of them."""
+
+        async def logged() -> Sequence[Entry]:
+            row = await self.log.get(message)
+            return row.late if row is not None else ()
+
+        return await eventually(logged, pause=0.01)
+
+
+_JSON = {"content-type": "application/json"}
