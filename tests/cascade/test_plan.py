@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+import msgspec
 import pytest
 
 from domain.failures import FailureCode
@@ -191,12 +194,9 @@ async def test_a_delivery_counts_where_the_plan_had_hoped_for_more(cascade: Casc
 
 async def test_a_message_that_waited_for_its_handler_is_sent_all_the_same(cascade: Cascade):
     # As after an outage: the first step's time seems to be over before it has begun.
-    late = order(sms(0.5), ttl=30)
-    late = type(late)(
-        **{f: getattr(late, f) for f in late.__struct_fields__}
-        | {"accepted_at": late.accepted_at.replace(year=late.accepted_at.year - 1)}
-    )
-    message = await cascade.send(late, honest(), honest())
+    now = order(sms(0.5))
+    earlier = msgspec.structs.replace(now, accepted_at=now.accepted_at - timedelta(minutes=5))
+    message = await cascade.send(earlier, honest(), honest())
     await cascade.submitted(message, 2)
     await cascade.resolve(message, receipt(Level.DELIVERED, 2))
     record = await cascade.ended(message)

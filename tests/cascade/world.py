@@ -38,12 +38,34 @@ _DEFAULT_SUCCESS = {"sms": Level.DELIVERED, "email": Level.SENT}
 
 
 @dataclass
+class BlockedEndings:
+    """Messages whose ending the log refuses at the moment, and those that it has refused."""
+
+    blocked: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
+
+
+class BlockableLog(SqliteMessageLog):
+    """A log whose disk is full for some messages."""
+
+    def __init__(self, path: Path, endings: BlockedEndings) -> None:
+        super().__init__(path)
+        self._endings = endings
+
+    async def ended(self, message_id: str, order: MessageOrder, record: Record) -> None:
+        if message_id in self._endings.blocked:
+            self._endings.refused.add(message_id)
+            raise OSError("the disk is full")
+        await super().ended(message_id, order, record)
+
+
+@dataclass
 class Backstage:
     """What the handlers write to and talk to; made once for a server."""
 
     database: Path
     channels: ScriptedChannels = field(default_factory=ScriptedChannels)
-    endings: BlockedEndings = field(default_factory=lambda: BlockedEndings())
+    endings: BlockedEndings = field(default_factory=BlockedEndings)
 
     @asynccontextmanager
     async def application(self) -> AsyncIterator[AsgiApp]:
@@ -64,28 +86,6 @@ class Backstage:
         finally:
             await callbacks.close()
             await log.close()
-
-
-@dataclass
-class BlockedEndings:
-    """Messages whose ending the log refuses at the moment, and those that it has refused."""
-
-    blocked: set[str] = field(default_factory=set)
-    refused: set[str] = field(default_factory=set)
-
-
-class BlockableLog(SqliteMessageLog):
-    """A log whose disk is full for some messages."""
-
-    def __init__(self, path: Path, endings: BlockedEndings) -> None:
-        super().__init__(path)
-        self._endings = endings
-
-    async def ended(self, message_id: str, order: MessageOrder, record: Record) -> None:
-        if message_id in self._endings.blocked:
-            self._endings.refused.add(message_id)
-            raise OSError("the disk is full")
-        await super().ended(message_id, order, record)
 
 
 def sms(timeout: float = 20.0, **facts: Any) -> Step:
@@ -125,9 +125,9 @@ def order(
 
 
 def receipt(
-    said: Level | FailureCode, attempt: int = 1, *, id: str | None = None, final: bool = True
+    said: Level | FailureCode, attempt: int = 1, *, name: str | None = None, final: bool = True
 ) -> Receipt:
-    """A provider's report on an attempt; its id is what it says, unless given."""
+    """A provider's report on an attempt; its id is `name`, by default what it says."""
     level = said if isinstance(said, Level) else None
     failure = Failure(said) if isinstance(said, FailureCode) else None
     return Receipt(
@@ -137,7 +137,7 @@ def receipt(
         failure=failure,
         provider="scripted",
         provider_status=said.value,
-        id=id or f"{attempt}-{said.value}",
+        id=name or f"{attempt}-{said.value}",
         final=final,
     )
 
