@@ -87,12 +87,15 @@ class Correlator:
     def answered(self, part: Part) -> None:
         """A part has its response, or will never have one."""
         self._in_flight.pop((part.carrier, part.reference), None)
-        if part.smsc_id is None:
-            early = [r for held in self._unmatched.values() for r in held if _names(r, part)]
-        else:
+        early: list[StoredReceipt] = []
+        if part.smsc_id is not None:
             key = (part.carrier, part.smsc_id)
             _remember(self._by_smsc_id, key, part)
             early = self._unmatched.pop(key, [])
+        elif part.state is PartState.BEGUN:
+            # Its id is not known, but the receipt may name its reference.
+            for key in [k for k, held in self._unmatched.items() if _names(held[0], part)]:
+                early += self._unmatched.pop(key)
         for receipt in early:
             self._spawn_look_up(receipt)
 
@@ -186,11 +189,10 @@ class Correlator:
         for receipt in await self._journal.receipts_of(parts):
             if receipt.final:
                 final[receipt.smsc_id] = receipt
-        failed = [r for r in final.values() if meaning(r.state, r.error)[1] is not None]
-        if failed:
-            self._forward(part, failed)
-        elif len(final) == part.parts:
-            self._forward(part, list(final.values()))
+        failed = {r for r in final.values() if meaning(r.state, r.error)[1] is not None}
+        if failed or len(final) == part.parts:
+            # What is said last is what is told, and a failure is.
+            self._forward(part, sorted(final.values(), key=failed.__contains__))
 
     def _is_in_flight(self, receipt: StoredReceipt) -> bool:
         if receipt.reference is None:

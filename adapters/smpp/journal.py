@@ -30,7 +30,7 @@ class PartState(str, Enum):
 class Part:
     """One submit_sm of one attempt. `part` counts from 0; `reference` is its
     user_message_reference; `receipt_ref` the awakeable of the attempt. `released` says that the
-    awakeable is heard no more, `signalled` that it has been used (known to this process only)."""
+    awakeable is heard no more, `signalled` that it has been used."""
 
     message: str
     attempt: int
@@ -68,6 +68,10 @@ _PART = (
     " smsc_id, command_status, released"
 )
 _RECEIPT = "carrier, smsc_id, state, stat, error, final, destination, reference, received_at"
+_SIGNALLED = (
+    "EXISTS (SELECT 1 FROM receipts WHERE receipts.carrier = parts.carrier"
+    " AND receipts.smsc_id = parts.smsc_id AND forwarded = 1)"
+)
 _BEGIN = f"INSERT INTO parts ({_PART}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"
 _SETTLE = (
     "UPDATE parts SET state = ?, smsc_id = ?, command_status = ?"
@@ -200,7 +204,7 @@ class Journal:
         await self._writer.write("DELETE FROM receipts WHERE received_at < ?", (before,))
 
     async def _parts(self, where: str, values: Sequence[object]) -> list[Part]:
-        rows = await self._rows(f"SELECT {_PART} FROM parts {where}", values)
+        rows = await self._rows(f"SELECT {_PART}, {_SIGNALLED} FROM parts {where}", values)
         return [_part(*row) for row in rows]
 
     async def _receipts(self, where: str, values: Sequence[object]) -> list[StoredReceipt]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import ssl
@@ -10,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from adapters.smpp.constants import CommandStatus
-from adapters.smpp.pdu import BindTransceiver
+from adapters.smpp.pdu import BindTransceiver, PduError
 from adapters.smpp.session import (
     BindRefused,
     EsmeSession,
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 2.0
+_STEADY_AFTER = 5.0
 _AFTER_BAD_CREDENTIALS = 60.0
 _BAD_CREDENTIALS = frozenset({CommandStatus.ESME_RINVPASWD, CommandStatus.ESME_RINVSYSID})
 
@@ -83,7 +85,7 @@ class Link:
         self._on_deliver = on_deliver
         self._session: EsmeSession | None = None
         self._reserved = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[asyncio.Future[Slot]] = deque()
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     @property
@@ -96,21 +98,24 @@ class Link:
 
         Raises Unavailable.
         """
-        if self._waiting or not self._free():
-            ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(ready)
-            try:
-                async with asyncio.timeout(patience):
-                    await ready
-            except TimeoutError:
+        # A response that came after its timer has freed its slot without a word.
+        self.slot_freed()
+        if not self._waiting and self._free() > 0:
+            return self._reserve()
+        ready: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
+        self._waiting.append(ready)
+        try:
+            async with asyncio.timeout(patience):
+                return await ready
+        except BaseException as error:
+            if ready.done() and not ready.cancelled():
+                # The slot and the interruption came together.
+                ready.result().give_back()
+            with contextlib.suppress(ValueError):
+                self._waiting.remove(ready)
+            if isinstance(error, TimeoutError):
                 raise Unavailable(self.last_error or "the window is full") from None
-            finally:
-                if ready in self._waiting:
-                    self._waiting.remove(ready)
-        if self._session is None or not self._free():
-            raise Unavailable(self.last_error or "the window is full")
-        self._reserved += 1
-        return Slot(self, self._session)
+            raise
 
     def slot_spent(self) -> None:
         """A reservation became a submit, or was given back."""
@@ -118,12 +123,10 @@ class Link:
 
     def slot_freed(self, _: object = None) -> None:
         """Let in as many as fit, in order."""
-        free = self._free()
-        while self._waiting and free > 0:
+        while self._waiting and self._free() > 0:
             ready = self._waiting.popleft()
             if not ready.done():
-                ready.set_result(None)
-                free -= 1
+                ready.set_result(self._reserve())
 
     async def close(self) -> None:
         """Unbind and stay down."""
@@ -139,8 +142,14 @@ class Link:
     def _free(self) -> int:
         return self._session.free - self._reserved if self._session is not None else 0
 
+    def _reserve(self) -> Slot:
+        assert self._session is not None
+        self._reserved += 1
+        return Slot(self, self._session)
+
     async def _run(self) -> None:
         """Dial at once, then ever less often; credentials that were refused are not hammered."""
+        loop = asyncio.get_running_loop()
         pause = 0.0
         while True:
             if pause:
@@ -151,17 +160,22 @@ class Link:
                 self.last_error = f"bind refused: {refused}"
                 bad = refused.command_status in _BAD_CREDENTIALS
                 pause = _AFTER_BAD_CREDENTIALS if bad else _next(pause)
+            except PduError as error:
+                self.last_error = f"the account fits no bind: {error}"
+                pause = _AFTER_BAD_CREDENTIALS
             except OSError as error:
                 self.last_error = f"cannot connect: {error or type(error).__name__}"
                 pause = _next(pause)
             else:
-                pause = 0.0
+                bound_at = loop.time()
                 self.last_error = None
                 self.binds += 1
                 logger.info("bound to carrier %s", self.account.name)
                 self.slot_freed()
                 reason = await self._session.closed
                 self._session = None
+                # A carrier that hangs up on every bind is not to be dialed without a pause.
+                pause = 0.0 if loop.time() - bound_at > _STEADY_AFTER else _next(pause)
                 self.last_error = f"link closed: {reason.value}"
             logger.warning("carrier %s: %s", self.account.name, self.last_error)
 

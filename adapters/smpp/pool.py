@@ -94,15 +94,18 @@ class BindPool:
 
     async def _deliver(self, request: DeliveryRequest) -> Submission:
         begun_at = _now()
-        if begun_at >= request.not_after:
-            return _failed(Failure(FailureCode.TOO_LATE), begun_at)
         link = self._choose(request)
         if link is None:
             return _failed(Failure(FailureCode.NOT_SUPPORTED, detail="no such carrier"), begun_at)
+        time_left = (request.not_after - begun_at).total_seconds()
+        if time_left <= 0:
+            too_late = _failed(Failure(FailureCode.TOO_LATE), begun_at)
+            return await self._known(request, begun_at) or too_late
         try:
-            slot = await link.slot(SLOT_PATIENCE)
+            slot = await link.slot(min(SLOT_PATIENCE, time_left))
         except Unavailable as unavailable:
-            return _busy(link.account.name, begun_at, str(unavailable))
+            busy = _busy(link.account.name, begun_at, str(unavailable))
+            return await self._known(request, begun_at) or busy
         try:
             pdus = self._encode(request, link.account, begun_at)
             if not await self._journal.begin([part for part, _ in pdus]):
@@ -115,11 +118,20 @@ class BindPool:
         except PduError as error:
             slot.give_back()
             return _failed(refusal(error.command_status), begun_at)
+        except ValueError as error:
+            slot.give_back()
+            return _failed(Failure(FailureCode.CONTENT_REJECTED, detail=str(error)), begun_at)
         except BaseException:
             slot.give_back()
             raise
         await self._submit(link, slot, pdus)
         return _verdict([part for part, _ in pdus], begun_at)
+
+    async def _known(self, request: DeliveryRequest, begun_at: datetime) -> Submission | None:
+        """What became of an attempt that was begun before; None when nothing has been sent."""
+        parts = await self._journal.parts_of(request.message, request.attempt)
+        verdict = _verdict(parts, begun_at) if parts else None
+        return None if verdict is None or verdict.state is SubmissionState.BUSY else verdict
 
     def _choose(self, request: DeliveryRequest) -> Link | None:
         if request.provider is not None:

@@ -44,6 +44,7 @@ _PORTS_OF = {
     "pool": ("pool",),
     "api": ("api",),
 }
+_HTTP_1_1 = frozenset({"pool"})
 _SIMULATED_CARRIER = "simulator"
 
 
@@ -218,7 +219,8 @@ class Stack:
         settle(("restate", *handlers))
         if "restate" in self._supervised and handlers:
             for name in handlers:
-                self.register(f"http://{HOST}:{getattr(self.ports, name)}", deadline)
+                uri = f"http://{HOST}:{getattr(self.ports, name)}"
+                self.register(uri, deadline, http_1_1=name in _HTTP_1_1)
             progress("deployments")
         settle(self._names)
 
@@ -272,8 +274,11 @@ class Stack:
         """The file that takes what a component prints."""
         return self.data_dir / "logs" / f"{name}.log"
 
-    def register(self, uri: str, deadline: float | None = None) -> str:
+    def register(self, uri: str, deadline: float | None = None, *, http_1_1: bool = False) -> str:
         """Make a deployment's handlers known to Restate; returns the deployment's id.
+
+        With `http_1_1` each attempt is one request and one answer, which suits handlers that wait
+        for nothing of Restate's; otherwise it is a stream over HTTP/2.
 
         `force` replaces what was known of the same address: right for one box, where the code
         behind an address changes between starts, and wrong for production. Raises
@@ -281,7 +286,7 @@ class Stack:
         """
         until = deadline if deadline is not None else time.monotonic() + 15
         while True:
-            status, answer = self._post_deployment(uri)
+            status, answer = self._post_deployment(uri, http_1_1)
             if status in (200, 201):
                 return str(answer["id"])
             # Just after its start the server may not have elected its leaders yet.
@@ -292,23 +297,13 @@ class Stack:
 
     # --- inside
 
-    def _post_deployment(self, uri: str) -> tuple[int, dict[str, Any]]:
+    def _post_deployment(self, uri: str, http_1_1: bool) -> tuple[int, dict[str, Any]]:
         connection = http.client.HTTPConnection(HOST, self.ports.admin, timeout=30)
         try:
             connection.request(
                 "POST",
                 "/deployments",
-                json.dumps(
-                    {
-                        "uri": uri,
-                        "force": True,
-                        **(
-                            {"use_http_11": True}
-                            if os.environ.get("POOLHTTP") == "1.1" and str(self.ports.pool) in uri
-                            else {}
-                        ),
-                    }
-                ),
+                json.dumps({"uri": uri, "force": True, "use_http_11": http_1_1}),
                 {"content-type": "application/json"},
             )
             response = connection.getresponse()

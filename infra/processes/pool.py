@@ -1,11 +1,12 @@
 """The bind pool: SMPP connections and the SMS delivery service in front of them.
 
-Exactly one process a journal: the connections live in it.
+Exactly one process a journal: the connections live in it. It is registered with Restate for
+HTTP/1.1: its handlers wait for nothing of Restate's, and one request and one answer cost the
+process 0.3 ms of CPU less than a stream over HTTP/2.
 """
 
 from __future__ import annotations
 
-import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -59,4 +60,4 @@ def account(carrier: Carrier) -> Account:
 
 
 if __name__ == "__main__":
-    main("pool", pool, lambda settings: settings.pool, http=os.environ.get("POOLHTTP", "2"))
+    main("pool", pool, lambda settings: settings.pool, http="1.1")

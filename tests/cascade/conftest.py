@@ -54,8 +54,6 @@ async def cascade(stage: Stage) -> AsyncIterator[Cascade]:
     engine = RestateIngress(stage.restate.ingress)
     async with httpx.AsyncClient(timeout=30) as http:
         backstage = stage.backstage
-        yield Cascade(
-            stage.restate, backstage.channels, backstage.endings, log, engine, http
-        )
+        yield Cascade(stage.restate, backstage.channels, backstage.endings, log, engine, http)
     await engine.close()
     await log.close()

@@ -11,13 +11,13 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from adapters.store.tenants import webhook_secret
 from domain.ids import RANDOMNESS, fresh_id
 from domain.message import Level, MessageOrder
 from domain.timeline import Status
 from tests.cascade.channels import taken
 from tests.cascade.signature import verify
 from tests.cascade.world import TENANT, Cascade, email, order, receipt, sms
-from adapters.store.tenants import webhook_secret
 from tests.waiting import eventually
 
 
