@@ -149,7 +149,14 @@ class Journey:
         self.record.channel = step.channel
         self.note(Event.STEP, self.now, step=self._step_number, channel=step.channel)
         self._time_is_up = False
-        self._timeout = self._ctx.sleep(self._set_due())
+        self._timeout = self._ctx.sleep(self.count_from_now())
+
+    def count_from_now(self) -> timedelta:
+        """Fix the end of the step's time, and return how far away it is."""
+        left = (self.order.expires_at - self.now).total_seconds()
+        lasting = timedelta(seconds=max(min(self._step.timeout, left), 0))
+        self._due = self.now + lasting
+        return lasting
 
     def begin_attempt(self) -> None:
         """Open a new attempt on the current step and hand it to the channel."""
@@ -206,11 +213,6 @@ class Journey:
         that a cancellation is heard in between."""
         self._signals[self.attempt + 1] = self._signals.pop(self.attempt)
         self.record.refs[self.attempt + 1] = self.record.refs.pop(self.attempt)
-
-    def set_clock(self) -> None:
-        """Count the step's time from now, where its timer shows that the book was behind: the
-        message had to wait for its handler to begin."""
-        self._set_due()
 
     def listen_again(self) -> None:
         """Open a new awakeable for every attempt whose last one has been used."""
@@ -295,13 +297,6 @@ class Journey:
         ref, signal = self._ctx.awakeable(serde=SIGNAL)
         self._signals[attempt] = signal
         self.record.refs[attempt] = ref
-
-    def _set_due(self) -> timedelta:
-        """Fix the end of the step's time, and return how far away it is."""
-        left = (self.order.expires_at - self.now).total_seconds()
-        lasting = timedelta(seconds=max(min(self._step.timeout, left), 0))
-        self._due = self.now + lasting
-        return lasting
 
     async def _hear(self, signal: RestateDurableFuture[Signal]) -> Signal | None:
         """What an awakeable brought: None for what is unreadable, rejected, or known already."""

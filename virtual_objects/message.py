@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 from restate import ObjectContext, ObjectSharedContext, RunOptions, TerminalError, VirtualObject
+from restate.serde import BytesSerde
 
 from adapters.restate.serde import JsonSerde
 from domain.callback import StatusCallback, callback_for
@@ -30,9 +31,12 @@ from domain.timeline import Entry, Event, Snapshot, Status
 from virtual_objects.journey import ORDER, SIGNAL, SNAPSHOT, STATE, Journey, PauseOver, TimedOut
 
 CALLBACK: JsonSerde[StatusCallback] = JsonSerde(StatusCallback)
+_BODY = BytesSerde()
 _RECEIPT: JsonSerde[Receipt] = JsonSerde(Receipt)
 _FORGOTTEN = timedelta(0)
-_LOOK_AGAIN = timedelta(seconds=1)
+LOOK_AGAIN = timedelta(seconds=1)
+"""When `cancel` and `receipt` check that they were heard: an awakeable takes one value, and
+another may have been faster."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -56,13 +60,14 @@ def create_message_object(
     """
     message = VirtualObject("Message", description="One message on its way through its plan.")
 
-    @message.handler(input_serde=ORDER, output_serde=_OUTCOME, journal_retention=journal_retention)
-    async def send(ctx: ObjectContext, order: MessageOrder) -> Outcome:
+    @message.handler(input_serde=_BODY, output_serde=_OUTCOME, journal_retention=journal_retention)
+    async def send(ctx: ObjectContext, body: bytes) -> Outcome:
         """Walk the plan until a step succeeds, the time is over, or the message is canceled."""
+        order = ORDER.read(body)
+        check(order)
         told_before = await ctx.get(STATE, serde=SNAPSHOT)
         if told_before is not None:
             return Outcome(told_before.record.status)
-        check(order)
 
         journey = Journey(ctx, order, log)
         try:
@@ -105,22 +110,22 @@ def create_message_object(
         at = datetime.fromtimestamp(await ctx.time(), UTC)
         ctx.resolve_awakeable(refs[max(refs)], Cancel(at), serde=SIGNAL)
         # A receipt may have used that awakeable a moment before: look again until the end.
-        ctx.object_send(cancel, ctx.key(), None, send_delay=_LOOK_AGAIN)
+        ctx.object_send(cancel, ctx.key(), None, send_delay=LOOK_AGAIN)
         return True
 
     @message.handler(
         name="receipt",
         kind="shared",
-        input_serde=_RECEIPT,
+        input_serde=_BODY,
         journal_retention=_FORGOTTEN,
         idempotency_retention=_FORGOTTEN,
     )
-    async def reported(ctx: ObjectSharedContext, receipt: Receipt) -> None:
+    async def reported(ctx: ObjectSharedContext, body: bytes) -> None:
         """Take a provider's report, from whoever does not know the attempt's awakeable.
 
         After the end it changes nothing any more, and is added to the timeline as late.
         """
-        receipt = identified(receipt)
+        receipt = identified(_RECEIPT.read(body))
         held = await ctx.get(STATE, serde=SNAPSHOT)
         record = held.record if held is not None else None
         if record is not None and record.has_receipt(receipt.id):
@@ -133,7 +138,7 @@ def create_message_object(
         ctx.resolve_awakeable(ref, receipt, serde=SIGNAL)
         # An awakeable takes one value, and another report may have been faster: look again until
         # the timeline shows this one.
-        ctx.object_send(reported, ctx.key(), receipt, send_delay=_LOOK_AGAIN)
+        ctx.object_send(reported, ctx.key(), body, send_delay=LOOK_AGAIN)
 
     @message.handler(journal_retention=_FORGOTTEN, idempotency_retention=_FORGOTTEN)
     async def forget(ctx: ObjectContext) -> None:
@@ -216,10 +221,11 @@ async def take(journey: Journey, step: Step) -> Status | None:
             case Submission(failure=Failure(code=FailureCode.TOO_LATE), at=at) if (
                 at < journey.order.expires_at
             ):
-                # Not by the step's timer: the message had waited for its handler to begin.
+                # Not by the step's timer: the message had to wait before its handler began, and
+                # the book believed the order's time.
                 journey.note_submission(Event.DEFERRED, happening)
                 journey.discard_attempt()
-                journey.set_clock()
+                journey.count_from_now()
                 journey.begin_attempt()
 
             case Submission(failure=failure):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -40,6 +42,9 @@ class RelayAccount:
     timeout: float = 20.0
 
 
+_POLICY = SMTP.clone(cte_type="7bit")
+"""Nothing in a mail needs a relay to understand more than RFC 5321."""
+
 _PERMANENT_REPLIES: dict[int, FailureCode] = {
     # RFC 5321 section 4.2.3, and RFC 4954 section 6 for authentication.
     530: FailureCode.CONFIGURATION,
@@ -58,6 +63,7 @@ class Relay:
 
     def __init__(self, account: RelayAccount) -> None:
         self._account = account
+        self._hostname = socket.getfqdn()  # it may ask the DNS: once, not for every mail
         self._tls: ssl.SSLContext | None = None
         if account.tls != "none":
             self._tls = ssl.create_default_context(cafile=account.ca_file)
@@ -67,15 +73,24 @@ class Relay:
         begun_at = datetime.now(UTC)
         if begun_at >= request.not_after:
             return _answer(begun_at, Failure(FailureCode.TOO_LATE))
-        mail = compose(request, self._account.sender, self._account.domain, begun_at)
+        account = self._account
+        try:
+            mail = compose(request, account.sender, account.domain, begun_at)
+            content = mail.as_bytes()
+            return_path = mail["From"].addresses[0].addr_spec
+            f"{return_path} {request.to}".encode("ascii")  # SMTPUTF8 is not relied upon
+        except (ValueError, IndexError, MessageError) as error:
+            return _answer(begun_at, Failure(FailureCode.CONTENT_REJECTED, detail=str(error)))
         handed_over = False
         client = self._client()
         try:
             await client.connect()
-            if self._account.username is not None:
-                await client.login(self._account.username, self._account.password or "")
+            if account.username is not None:
+                await client.login(account.username, account.password or "")
+            await client.mail(return_path)
+            await client.rcpt(request.to)
             handed_over = True
-            await client.send_message(mail)
+            await client.data(content)
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             return _failure(error, begun_at, handed_over=handed_over)
         finally:
@@ -98,13 +113,14 @@ class Relay:
             use_tls=account.tls == "implicit",
             start_tls=account.tls == "starttls",
             tls_context=self._tls,
+            local_hostname=self._hostname,
         )
 
 
 def compose(request: DeliveryRequest, sender: str, domain: str, at: datetime) -> EmailMessage:
     """The mail: text, and HTML as its alternative. The Message-ID names the attempt, so that a
     receiver can tell a repetition. `at` is the Date header."""
-    mail = EmailMessage(policy=SMTP)
+    mail = EmailMessage(policy=_POLICY)
     name, address = parseaddr(request.sender or sender)
     mail["From"] = Address(name, addr_spec=address)
     mail["To"] = Address(addr_spec=request.to)
@@ -121,15 +137,16 @@ def compose(request: DeliveryRequest, sender: str, domain: str, at: datetime) ->
 
 def _failure(error: Exception, begun_at: datetime, *, handed_over: bool) -> Submission:
     match error:
-        case aiosmtplib.SMTPRecipientsRefused(recipients=[refused, *_]):
-            return _refused(refused.code, refused.message, begun_at)
         case aiosmtplib.SMTPResponseException(code=code, message=message) if code > 0:
             return _refused(code, message, begun_at)
-        case aiosmtplib.SMTPNotSupported():
-            return _answer(begun_at, Failure(FailureCode.CONFIGURATION, detail=str(error)))
-        case ssl.SSLError():
-            detail = f"TLS: {error.reason or error}"
+        case ssl.SSLError() | OSError(__cause__=ssl.SSLError()):
+            # aiosmtplib wraps what goes wrong in a handshake.
+            cause = error if isinstance(error, ssl.SSLError) else error.__cause__
+            detail = f"TLS: {cause}"
             return _answer(begun_at, Failure(FailureCode.CONFIGURATION, detail=detail))
+        case aiosmtplib.SMTPException() if type(error) is aiosmtplib.SMTPException:
+            # The relay lacks an extension that the account asks for: STARTTLS, AUTH.
+            return _answer(begun_at, Failure(FailureCode.CONFIGURATION, detail=str(error)))
         case _ if handed_over:
             # The connection went or fell silent in the middle: the mail may be on its way.
             return _answer(begun_at, Failure(FailureCode.OUTCOME_UNKNOWN, detail=_name(error)))

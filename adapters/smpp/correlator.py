@@ -60,6 +60,7 @@ class Correlator:
         loop = asyncio.get_running_loop()
         self._senders = [loop.create_task(self._send()) for _ in range(_SENDERS)]
         self._lookups: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     @property
     def unmatched(self) -> int:
@@ -73,6 +74,7 @@ class Correlator:
 
     async def close(self) -> None:
         """Stop forwarding; what is left is taken up by `recover`."""
+        self._closed = True
         tasks = [*self._senders, *self._lookups]
         for task in tasks:
             task.cancel()
@@ -139,7 +141,7 @@ class Correlator:
                 session.acknowledge(sequence, pdu.command_id, CommandStatus.ESME_RX_T_APPN)
                 return
             session.acknowledge(sequence, pdu.command_id)
-            if written.result():
+            if written.result() and not self._closed:
                 self._stored(receipt)
 
         self._journal.store(receipt).add_done_callback(stored)

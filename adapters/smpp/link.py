@@ -22,10 +22,14 @@ from adapters.smpp.session import (
 
 logger = logging.getLogger(__name__)
 
-_FIRST_PAUSE = 0.2
-_LONGEST_PAUSE = 2.0
-_STEADY_AFTER = 5.0
-_AFTER_BAD_CREDENTIALS = 60.0
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 2.0
+AFTER_BAD_CREDENTIALS = 60.0
+"""Seconds between two dials, each with jitter: doubling from the first to the longest, and after a
+refusal that no repetition will change."""
+STEADY_AFTER = 5.0
+"""Seconds after which a bind counts as a good one, whose loss is redialed at once."""
+
 _BAD_CREDENTIALS = frozenset({CommandStatus.ESME_RINVPASWD, CommandStatus.ESME_RINVSYSID})
 
 
@@ -159,10 +163,10 @@ class Link:
             except BindRefused as refused:
                 self.last_error = f"bind refused: {refused}"
                 bad = refused.command_status in _BAD_CREDENTIALS
-                pause = _AFTER_BAD_CREDENTIALS if bad else _next(pause)
+                pause = AFTER_BAD_CREDENTIALS if bad else _next(pause)
             except PduError as error:
                 self.last_error = f"the account fits no bind: {error}"
-                pause = _AFTER_BAD_CREDENTIALS
+                pause = AFTER_BAD_CREDENTIALS
             except OSError as error:
                 self.last_error = f"cannot connect: {error or type(error).__name__}"
                 pause = _next(pause)
@@ -175,7 +179,7 @@ class Link:
                 reason = await self._session.closed
                 self._session = None
                 # A carrier that hangs up on every bind is not to be dialed without a pause.
-                pause = 0.0 if loop.time() - bound_at > _STEADY_AFTER else _next(pause)
+                pause = 0.0 if loop.time() - bound_at > STEADY_AFTER else _next(pause)
                 self.last_error = f"link closed: {reason.value}"
             logger.warning("carrier %s: %s", self.account.name, self.last_error)
 
@@ -201,4 +205,4 @@ class Link:
 
 
 def _next(pause: float) -> float:
-    return min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+    return min(max(pause * 2, FIRST_PAUSE), LONGEST_PAUSE)

@@ -90,6 +90,10 @@ class BindPool:
 
     async def release(self, ref: AttemptRef) -> None:
         """From now on, receipts of this attempt go to the Message object."""
+        under_way = self._under_way.get((ref.message, ref.attempt))
+        if under_way is not None:
+            # Given up by the cascade before its answer: what it will be known by comes with that.
+            await asyncio.wait([under_way])
         await self._correlator.release(ref.message, ref.attempt)
 
     async def _deliver(self, request: DeliveryRequest) -> Submission:

@@ -42,6 +42,7 @@ _USER_TEXT = re.compile(rb"(?i)(?:^|[\s;,])text\s*:")
 
 _MESSAGE_TYPE = int(EsmClass.MESSAGE_TYPE)
 _RECEIPT = int(EsmClass.DELIVERY_RECEIPT)
+_UCS2 = 8
 _INTERMEDIATE = int(EsmClass.INTERMEDIATE_NOTIFICATION)
 _RECEIPTED_MESSAGE_ID = int(Tag.RECEIPTED_MESSAGE_ID)
 _MESSAGE_STATE = int(Tag.MESSAGE_STATE)
@@ -81,6 +82,9 @@ def parse_receipt(pdu: DeliverSm | DataSm) -> DeliveryReceipt | None:
     if message_type not in (_RECEIPT, _INTERMEDIATE):
         return None
     text = pdu.message
+    if pdu.data_coding == _UCS2:
+        # Some SMSCs write the whole receipt so when the user's words need it.
+        text = text.decode("utf-16-be", "replace").encode("latin-1", "replace")
     user_text = _USER_TEXT.search(text)
     pairs = _KEY_VALUE.findall(text, 0, user_text.start() if user_text else len(text))
     # Of a repeated key the first counts; dict keeps the last.

@@ -52,7 +52,7 @@ class GroupCommit:
     cheaper and a little later. `write` returns once its data is on disk.
     """
 
-    def __init__(self, connection: sqlite3.Connection, *, linger: float = 0.004) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, linger: float = 0.010) -> None:
         self._connection = connection
         self._linger = linger
         self._pending: list[tuple[str, Sequence[Any], asyncio.Future[int]]] = []

@@ -22,6 +22,11 @@ def delivery(channel: str) -> Service:
     Nothing of a completed call is kept: its answer is in the message's own journal. The long
     inactivity timeout keeps Restate from interrupting a provider that is slow to answer. Only
     the cascade may call it.
+
+    A call that is repeated starts over. Its journal would hold nothing but the answer, and an
+    answer that Restate wrote down just before it crashed would be compared with the next one,
+    which has other times in it: a mismatch, for ever. What was sent, the channel's own journal
+    knows.
     """
     options: dict[str, Any] = {
         "journal_retention": timedelta(0),

@@ -87,8 +87,9 @@ class Hanging:
         return await behave(request)
 
     def release(self, behaviour: Behaviour) -> None:
-        """Let it answer like this."""
-        self._told.set_result(behaviour)
+        """Let it answer like this, if it was not told before."""
+        if not self._told.done():
+            self._told.set_result(behaviour)
 
 
 @dataclass
@@ -110,6 +111,12 @@ class ScriptedChannels:
     scripts: dict[str, list[Behaviour]] = field(default_factory=dict)
     calls: dict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
     released: dict[str, list[tuple[str, int]]] = field(default_factory=lambda: defaultdict(list))
+    hanging: list[Hanging] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Let go of every call that still hangs."""
+        for behaviour in self.hanging:
+            behaviour.release(taken())
 
     def services(self) -> list[Service]:
         """`SmsDelivery` and `EmailDelivery`."""
@@ -124,6 +131,8 @@ class ScriptedChannels:
             self.calls[request.message].append(call)
             script = self.scripts.get(request.message)
             behave = script.pop(0) if script else taken()
+            if isinstance(behave, Hanging):
+                self.hanging.append(behave)
             call.answer = await behave(request)
             return call.answer
 

@@ -28,7 +28,7 @@ async def test_a_receipt_before_the_submissions_answer(cascade: Cascade):
 
 async def test_receipts_before_an_answer_that_never_comes(cascade: Cascade):
     """The receipt that had to wait for the answer must not stop the step's timer."""
-    message = await cascade.send(order(sms(1.5), email()), Hanging(), taken())
+    message = await cascade.send(order(sms(1.0), email()), Hanging(), taken())
     await cascade.called(message)
     # Through the object, which asks again until the timeline shows the report.
     await cascade.engine.report(message, receipt(Level.SENT, final=False))
@@ -77,8 +77,8 @@ async def test_a_receipt_without_an_id_is_told_once(cascade: Cascade):
     await cascade.engine.report(message, nameless)
     await cascade.until(message, lambda r: entries(r, Event.RECEIPT))
     sends = (
-        "SELECT id FROM sys_invocation WHERE target_service_key = '%s'"
-        " AND target_handler_name = 'receipt'" % message
+        f"SELECT id FROM sys_invocation WHERE target_service_key = '{message}'"
+        " AND target_handler_name = 'receipt'"
     )
     await eventually(lambda: not cascade.restate.query(sends), pause=0.1)
     await cascade.engine.report(message, receipt(Level.DELIVERED))
@@ -168,7 +168,7 @@ RELEASE = [
 async def test_release_goes_to_sms_only_while_an_attempt_is_open(
     cascade: Cascade, script: list, reports: list, released: list
 ):
-    message = await cascade.send(order(sms(1.2), email()), *script)
+    message = await cascade.send(order(sms(0.8), email()), *script)
     await cascade.called(message)
     for report in reports:
         await cascade.engine.report(message, report)

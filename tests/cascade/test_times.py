@@ -19,7 +19,7 @@ def _expired(record: Record) -> None:
 
 
 async def test_a_scheduled_message_waits_for_its_time(cascade: Cascade):
-    sent = order(email(), starts_in=1.2)
+    sent = order(email(), starts_in=0.9)
     assert sent.send_at is not None
     message = await cascade.send(sent)
     await cascade.until(message, lambda r: r.status is Status.SCHEDULED)
@@ -41,7 +41,7 @@ async def test_a_time_that_is_over_is_not_waited_for(cascade: Cascade):
 
 
 async def test_a_receipt_does_not_send_a_scheduled_message(cascade: Cascade):
-    sent = order(email(), starts_in=1.5)
+    sent = order(email(), starts_in=1.0)
     assert sent.send_at is not None
     message = await cascade.send(sent)
     await cascade.until(message, lambda r: r.status is Status.SCHEDULED)
@@ -51,7 +51,7 @@ async def test_a_receipt_does_not_send_a_scheduled_message(cascade: Cascade):
 
 
 async def test_the_time_to_live_ends_a_step(cascade: Cascade):
-    message = await cascade.send(order(sms(30), email(), ttl=0.8))
+    message = await cascade.send(order(sms(30), email(), ttl=0.6))
     record = await cascade.ended(message)
     _expired(record)
     assert len(cascade.channels.calls[message]) == 1
@@ -74,7 +74,7 @@ async def test_the_time_to_live_ends_while_a_delivery_hangs(cascade: Cascade):
 
 async def test_the_time_to_live_ends_between_two_tries(cascade: Cascade):
     refused = [failed(FailureCode.PROVIDER_UNAVAILABLE, 30)] * 2
-    _expired(await cascade.ended(await cascade.send(order(sms(), ttl=0.8), *refused)))
+    _expired(await cascade.ended(await cascade.send(order(sms(), ttl=0.6), *refused)))
 
 
 async def test_the_time_to_live_ends_before_an_unknown_outcome_is_settled(cascade: Cascade):

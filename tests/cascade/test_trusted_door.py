@@ -65,11 +65,20 @@ async def test_a_malformed_order_is_refused_and_leaves_nothing(
     body = _body(order(sms()))
     fault(body)
     answer = await cascade.post("call", message, "send", body)
-    assert answer.status_code == 400
+    assert answer.status_code == 400, answer.text
     assert cascade.restate.query(f"SELECT key FROM state WHERE service_key = '{message}'") == []
     assert await cascade.engine.status(message) is None
     assert await cascade.log.get(message) is None
     assert cascade.channels.calls[message] == []
+
+
+@pytest.mark.parametrize("handler", ["send", "receipt"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff"])
+async def test_a_body_that_is_no_order_is_refused(cascade: Cascade, handler: str, content: bytes):
+    url = f"{cascade.restate.ingress}/restate/call/Message/msg_nobody/{handler}"
+    headers = {"content-type": "application/json"}
+    answer = await cascade.http.post(url, content=content, headers=headers)
+    assert answer.status_code == 400, answer.text
 
 
 async def test_a_huge_timeout_is_the_time_to_live(cascade: Cascade):

@@ -81,7 +81,7 @@ async def test_a_delivered_receipt_settles_an_unknown_attempt(cascade: Cascade):
 
 async def test_an_intermediate_receipt_settles_an_unknown_attempt(cascade: Cascade):
     """The provider has it: sending again would be a duplicate for sure."""
-    message = await cascade.send(order(sms(1.5), email()), unknown())
+    message = await cascade.send(order(sms(1.2), email()), unknown())
     await cascade.until(message, lambda r: entries(r, Event.OUTCOME_UNKNOWN))
     await cascade.resolve(message, receipt(Level.SENT, final=False))
     record = await cascade.ended(message)
@@ -101,7 +101,7 @@ async def test_a_failed_receipt_settles_an_unknown_attempt(cascade: Cascade):
 
 
 async def test_a_receipt_for_the_first_attempt_stops_the_resending_of_the_second(cascade: Cascade):
-    message = await cascade.send(order(sms(2.5), email()), unknown(), unknown())
+    message = await cascade.send(order(sms(2.0), email()), unknown(), unknown())
     await cascade.called(message, 2)
     await cascade.until(message, lambda r: len(entries(r, Event.OUTCOME_UNKNOWN)) == 2)
     await cascade.engine.report(message, receipt(Level.SENT, 1, final=False))

@@ -31,7 +31,7 @@ from tests.restate_server import AsgiApp, Restate
 from tests.waiting import eventually
 from virtual_objects.message import create_message_object
 
-RETENTION = timedelta(seconds=4)
+RETENTION = timedelta(seconds=3)
 """How long the state of an ended message is kept here: longer than a scenario looks at it."""
 TENANT = "acme"
 _DEFAULT_SUCCESS = {"sms": Level.DELIVERED, "email": Level.SENT}

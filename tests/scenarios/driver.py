@@ -167,10 +167,13 @@ class Driver:
         return answer.json()
 
     def ended(self, message_id, within=20.0):
-        """The message, once it has ended."""
+        """The message, once it has ended. A Restate that is just starting is waited for."""
 
         def probe():
-            message = self.message(message_id)
+            answer = self.request("GET", f"/v1/messages/{message_id}")
+            if answer.status_code == 503:
+                return None
+            message = answer.json()
             return message if message["status"] in TERMINAL else None
 
         return until(probe, within)

@@ -159,11 +159,11 @@ def test_restate_killed_mid_cascade(hermes):
     assert sum(statuses(messages).values()) == len(ids)
     assert set(statuses(messages)) <= {"delivered", "sent"}
     assert_conserved(messages, hermes.submits())
-    assert len(hermes.submits()) == len(ids)
-    mailed = {mail["message_id"] for mail in hermes.mails()}
-    assert len(mailed) == len(hermes.mails()) == sum(
-        bool(entries(message, "submitted", channel="email")) for message in messages
-    )
+    assert not any(flagged(message) for message in messages)
+    assert hermes.smsc()["duplicates"] == 0
+    by_email = [m["id"] for m in messages if entries(m, "submitted", channel="email")]
+    mailed = [mail["message_id"][1:].partition(".")[0] for mail in hermes.mails()]
+    assert sorted(mailed) == sorted(by_email)
 
 
 def test_request_while_restate_is_down(hermes):
@@ -180,7 +180,7 @@ def test_request_while_restate_is_down(hermes):
     witness = number("0001")
     assert hermes.ended(hermes.send(sms(), to_sms=witness))["status"] == "delivered"
     assert hermes.listed(**{"metadata.purpose": purpose}) == []
-    assert hermes.submits(to) == []
+    assert [submit["destination"] for submit in hermes.submits()] == [witness.lstrip("+")]
     answer = hermes.request("POST", "/v1/messages", json=body, headers={"idempotency-key": purpose})
     assert answer.status_code == 202
     assert "idempotent-replayed" not in answer.headers
@@ -200,7 +200,7 @@ def test_everything_killed_at_once(hermes):
     assert_conserved(messages, hermes.submits())
 
 
-def orders(hermes, kinds, timeout=15, **more):
+def orders(hermes, kinds, timeout=8, **more):
     """One message for each kind of number, each with a text of its own and an e-mail to fall back
     to."""
     run = time.time_ns()

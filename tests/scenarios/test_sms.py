@@ -70,7 +70,7 @@ def test_throttled_is_not_a_failed_attempt(hermes):
 def test_receipt_before_response(hermes):
     message = hermes.ended(hermes.send(sms(), to_sms=number("9904")))
     assert message["status"] == "delivered"
-    assert events(message) == ["accepted", "step", "receipt", "submitted", "ended"]
+    assert events(message) == ["accepted", "step", "submitted", "receipt", "ended"]
 
 
 def test_late_receipt_is_recorded(hermes):

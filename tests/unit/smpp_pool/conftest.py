@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +12,7 @@ from adapters.smpp.correlator import Correlator
 from adapters.smpp.journal import Journal
 from adapters.smpp.link import Account
 from adapters.smpp.pool import BindPool
+from adapters.smpp.session import SmscSession
 from domain.delivery import DeliveryRequest
 from domain.message import Content
 from domain.ports import EngineUnavailable
@@ -51,23 +53,21 @@ class Pool:
         self.binds = BindPool(accounts, self.journal, self.correlator)
         self.deliver = self.binds.deliver
         self.release = self.binds.release
+        self.closed = False
 
     @property
     def link(self):
         return self.binds.links[0]
 
     async def close(self):
+        """As at the end of the process. What the journal then holds is what a killed process
+        leaves, too: nothing is written for taking leave."""
+        if self.closed:
+            return
+        self.closed = True
         await self.binds.close()
         await self.correlator.close()
         await self.journal.close()
-
-    async def kill(self):
-        """End as a killed process does: nothing is unbound or taken leave of."""
-        for link in self.binds.links:
-            link._task.cancel()
-            if link._session is not None:
-                link._session.abort()
-        await self.close()
 
 
 @pytest.fixture
@@ -84,9 +84,63 @@ async def smsc():
         yield start
 
 
+class Carrier:
+    """An SMSC that does only what it is told to: answers binds, and keeps submits to itself."""
+
+    def __init__(self):
+        self.dialed = []
+        self.sessions = []
+        self.submits = []
+        self.refusal = 0
+        self.hangs_up = False
+
+    async def start(self):
+        loop = asyncio.get_running_loop()
+        self.server = await loop.create_server(self._new_session, "127.0.0.1", 0)
+        self.port = self.server.sockets[0].getsockname()[1]
+        return self
+
+    def answer(self, smsc_id):
+        """Answer the oldest submit that has none."""
+        session, sequence, pdu = self.submits.pop(0)
+        session.respond(sequence, pdu.command_id, 0, smsc_id)
+
+    async def deliver(self, pdu):
+        """Send a deliver_sm on the newest bind; what it is answered."""
+        return await self.sessions[-1].deliver(pdu)
+
+    def stop(self):
+        self.server.close()
+        for session in self.sessions:
+            session.abort()
+
+    def _new_session(self):
+        self.dialed.append(time.monotonic())
+        session = SmscSession(
+            on_bind=self._bind, on_submit=lambda *submit: self.submits.append(submit), window=10
+        )
+        self.sessions.append(session)
+        return session
+
+    def _bind(self, session, sequence, bind):
+        if self.refusal:
+            session.refuse_bind(sequence, self.refusal)
+            return
+        session.accept_bind(sequence, "test")
+        if self.hangs_up:
+            session.abort()
+
+
+@pytest.fixture
+async def carrier():
+    carrier = await Carrier().start()
+    yield carrier
+    carrier.stop()
+
+
 @pytest.fixture
 async def pool(tmp_path):
-    """Starts pools on one journal file: `await pool(simulator)`, again after `kill` or `close`."""
+    """Starts pools on one journal file: `await pool(smsc)`, again after its `close`."""
     pools = []
 
     async def start(smsc, *, sink=None, bound=True, **account):
@@ -102,8 +156,7 @@ async def pool(tmp_path):
 
     yield start
     for each in pools:
-        with contextlib.suppress(Exception):
-            await each.close()
+        await each.close()
 
 
 @pytest.fixture

@@ -1,11 +1,12 @@
 """What the pool answers, and what the SMSC sees of it."""
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from adapters.smpp.journal import PartState
+from adapters.smpp.journal import Part, PartState
 from domain.delivery import SubmissionState
 from domain.failures import FailureCode
 from domain.message import Level
@@ -106,7 +107,7 @@ async def test_the_same_attempt_after_a_restart_is_answered_from_the_journal(
     simulator = await smsc()
     hermes = await pool(simulator)
     first = await hermes.deliver(request_for(number))
-    await hermes.kill()
+    await hermes.close()
     again = await (await pool(simulator)).deliver(request_for(number))
     assert again.state is first.state is state
     assert (again.provider_ids, again.failure) == (first.provider_ids, first.failure)
@@ -121,7 +122,7 @@ async def test_an_attempt_that_was_begun_is_not_called_busy_while_the_carrier_is
     hermes = await pool(simulator)
     await hermes.deliver(request_for("+4520109908"))
     await hermes.deliver(request_for(message="msg_2"))
-    await hermes.kill()
+    await hermes.close()
     await simulator.stop()
     hermes = await pool(simulator, bound=False)
     unknown, taken = await asyncio.gather(
@@ -141,8 +142,8 @@ async def test_an_attempt_whose_write_never_happened_is_unknown(smsc, pool, requ
     """Killed between the journal and the socket: nobody can tell that from after it."""
     simulator = await smsc()
     hermes = await pool(simulator)
-    [(part, _)] = hermes.binds._encode(request_for(), hermes.link.account, datetime.now(UTC))
-    await hermes.journal.begin([part])
+    begun = Part("msg_1", 1, 0, 1, "carrier", "4520100000", 7, "ref_msg_1_1", time.time())
+    await hermes.journal.begin([begun])
     assert (await hermes.deliver(request_for())).state is SubmissionState.UNKNOWN
     assert len(simulator.submits) == 0
 
@@ -155,14 +156,15 @@ async def test_too_late(smsc, pool, request_for):
     assert len(simulator.submits) == 0
 
 
-async def test_the_wait_for_a_window_slot_may_make_it_too_late(smsc, pool, request_for):
+async def test_a_window_slot_is_not_waited_for_beyond_the_time_to_send(smsc, pool, request_for):
     simulator = await smsc(response_delay=0.3)
     hermes = await pool(simulator, window=1, response_timeout=5)
     first = asyncio.ensure_future(hermes.deliver(request_for()))
     await eventually(lambda: simulator.stats()["peak_in_flight"] == 1)
     soon = datetime.now(UTC) + timedelta(seconds=0.1)
     answer = await hermes.deliver(request_for(message="msg_2", not_after=soon))
-    assert answer.failure.code is FailureCode.TOO_LATE
+    assert answer.state is SubmissionState.BUSY
+    assert not first.done()
     await first
     assert len(simulator.submits) == 1
 
@@ -238,9 +240,7 @@ async def test_slots_that_late_answers_freed_are_found(smsc, pool, request_for):
     assert len(simulator.submits) >= 4
 
 
-async def test_a_caller_that_gives_up_does_not_take_the_submission_with_it(
-    smsc, pool, request_for
-):
+async def test_a_caller_that_gives_up_does_not_take_the_submission_with_it(smsc, pool, request_for):
     simulator = await smsc(response_delay=0.05)
     hermes = await pool(simulator)
     caller = asyncio.ensure_future(hermes.deliver(request_for()))

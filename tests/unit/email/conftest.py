@@ -1,0 +1,121 @@
+"""An SMTP server that answers what it is told to."""
+
+import asyncio
+import contextlib
+import ssl
+import subprocess
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from domain.delivery import DeliveryRequest
+from domain.message import Content
+
+DROP = object()
+"""Instead of a reply: the connection is cut."""
+SILENCE = object()
+"""Instead of a reply: nothing."""
+
+
+class ScriptedRelay:
+    """Accepts every mail, except where `replies` say otherwise.
+
+    They are by verb; `CONNECT` stands for the greeting and `BODY` for the end of the data.
+    """
+
+    def __init__(self):
+        self.replies = {
+            "CONNECT": "220 ready",
+            "EHLO": "250-here\r\n250-8BITMIME\r\n250 AUTH PLAIN LOGIN",
+            "AUTH": "235 2.7.0 welcome",
+            "DATA": "354 go on",
+            "BODY": "250 2.0.0 taken",
+        }
+        self.commands = []
+        self.mails = []
+        self._writers = []
+
+    async def start(self, tls=None):
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    def stop(self):
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _serve(self, reader, writer):
+        self._writers.append(writer)
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await self._converse(reader, writer)
+
+    async def _converse(self, reader, writer):
+        if not self._reply(writer, "CONNECT"):
+            return
+        while line := await reader.readline():
+            self.commands.append(line.decode().strip())
+            verb = line.split()[0].decode().upper()
+            if not self._reply(writer, verb):
+                return
+            if verb == "DATA" and self.replies["DATA"].startswith("354"):
+                self.mails.append(await reader.readuntil(b"\r\n.\r\n"))
+                if not self._reply(writer, "BODY"):
+                    return
+            if verb == "QUIT":
+                writer.close()
+                return
+
+    def _reply(self, writer, verb):
+        reply = self.replies.get(verb, "250 2.0.0 ok")
+        if reply is DROP:
+            writer.transport.abort()
+            return False
+        if reply is not SILENCE:
+            writer.write(reply.encode() + b"\r\n")
+        return True
+
+
+@pytest.fixture
+async def smtp():
+    relay = await ScriptedRelay().start()
+    yield relay
+    relay.stop()
+
+
+@pytest.fixture
+def request_for():
+    """Makes delivery requests for one mail."""
+
+    def make(to="anna@example.com", *, attempt=1, sender=None, not_after=None, **content):
+        return DeliveryRequest(
+            message="msg_1",
+            attempt=attempt,
+            tenant="acme",
+            to=to,
+            content=Content(**{"text": "Hi Anna", "subject": "Hello", **content}),
+            receipt_ref="ref",
+            not_after=not_after or datetime.now(UTC) + timedelta(minutes=1),
+            sender=sender,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """A self-signed certificate for localhost: (its file, a server's context)."""
+    directory = tmp_path_factory.mktemp("certificate")
+    key, chain = directory / "key.pem", directory / "chain.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+            *("-keyout", str(key), "-out", str(chain)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain, key)
+    return chain, context

@@ -1,0 +1,120 @@
+"""The mail as it is written."""
+
+import email
+import email.policy
+from datetime import UTC, datetime
+
+import pytest
+
+from adapters.email.relay import compose
+
+AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+
+
+def composed(request):
+    """The mail as a receiver reads it."""
+    mail = compose(request, "Hermes <noreply@hermes.example>", "hermes.example", AT)
+    octets = mail.as_bytes()
+    return email.message_from_bytes(octets, policy=email.policy.default), octets
+
+
+def test_headers(request_for):
+    mail, _ = composed(request_for())
+    assert {name: str(value) for name, value in mail.items()} == {
+        "From": "Hermes <noreply@hermes.example>",
+        "To": "anna@example.com",
+        "Subject": "Hello",
+        "Date": "Sun, 01 Mar 2026 12:30:00 +0000",
+        "Message-ID": "<msg_1.1@hermes.example>",
+        "Auto-Submitted": "auto-generated",
+        "Content-Type": 'text/plain; charset="utf-8"',
+        "Content-Transfer-Encoding": "7bit",
+        "MIME-Version": "1.0",
+    }
+
+
+def test_no_recipient_but_one(request_for):
+    mail, octets = composed(request_for())
+    assert [str(a) for a in mail["To"].addresses] == ["anna@example.com"]
+    assert "Bcc" not in mail
+    assert "Cc" not in mail
+    assert b"acme" not in octets
+
+
+def test_each_attempt_has_a_message_id_of_its_own(request_for):
+    assert composed(request_for(attempt=2))[0]["Message-ID"] == "<msg_1.2@hermes.example>"
+
+
+def test_html_is_the_alternative(request_for):
+    mail, _ = composed(request_for(text="Hej Ærø", html="<p>Hej <b>Ærø</b></p>"))
+    assert mail.get_content_type() == "multipart/alternative"
+    plain, html = mail.iter_parts()
+    assert (plain.get_content_type(), plain.get_content().strip()) == ("text/plain", "Hej Ærø")
+    assert (html.get_content_type(), html.get_content().strip()) == (
+        ("text/html", "<p>Hej <b>Ærø</b></p>")
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Hej Ærø\nog farvel",
+        "日本語 🫐",
+        "x" * 2000,
+        ".\n..\n. a line of dots",
+        "From here\n>From there",
+        "tabs\tand trailing  \nspaces  ",
+        "a=b =3D =",
+    ],
+)
+def test_text_arrives_as_it_was(request_for, text):
+    mail, octets = composed(request_for(text=text))
+    assert mail.get_content().replace("\r\n", "\n").rstrip("\n") == text.rstrip("\n")
+    assert octets.isascii()
+    assert max(map(len, octets.split(b"\r\n"))) <= 998
+
+
+@pytest.mark.parametrize("subject", ["Blåbærgrød 🫐", "Hello", "ü" * 200, "=?utf-8?q?no?="])
+def test_subject_arrives_as_it_was(request_for, subject):
+    mail, octets = composed(request_for(subject=subject))
+    assert mail["Subject"] == subject or subject.startswith("=?")
+    head = octets.partition(b"\r\n\r\n")[0]
+    assert head.isascii()
+    assert max(map(len, head.split(b"\r\n"))) <= 78
+
+
+@pytest.mark.parametrize(
+    ("sender", "name", "address"),
+    [
+        ("bakery@example.com", "", "bakery@example.com"),
+        ("Bageriet Å <bakery@example.com>", "Bageriet Å", "bakery@example.com"),
+        ('"Bakery, Inc." <bakery@example.com>', "Bakery, Inc.", "bakery@example.com"),
+    ],
+)
+def test_sender(request_for, sender, name, address):
+    [found] = composed(request_for(sender=sender))[0]["From"].addresses
+    assert (found.display_name, found.addr_spec) == (name, address)
+
+
+def test_lines_end_as_smtp_wants_them(request_for):
+    _, octets = composed(request_for(text="one\ntwo\r\nthree", html="<p>\n</p>"))
+    assert b"\n" not in octets.replace(b"\r\n", b"")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"subject": "Hi\nBcc: eve@example.com"},
+        {"subject": "Hi\rBcc: eve@example.com"},
+        {"to": "anna@example.com\nBcc: eve@example.com"},
+        {"sender": "A\nBcc: eve@example.com <a@example.com>"},
+    ],
+    ids=ascii,
+)
+def test_no_header_can_be_smuggled_in(request_for, wrong):
+    try:
+        mail, octets = composed(request_for(**wrong))
+    except ValueError:
+        return
+    assert "Bcc" not in mail
+    assert b"\nBcc:" not in octets
