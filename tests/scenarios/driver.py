@@ -153,7 +153,7 @@ class Driver:
         ids, threads = [], []
         began = time.monotonic()
         for index, order in enumerate(orders):
-            time.sleep(max(0.0, began + index / rate - time.monotonic()))
+            until(lambda due=began + index / rate: time.monotonic() >= due, pause=0.002)
             thread = threading.Thread(target=lambda o=order: ids.extend(self.send_all([o])))
             thread.start()
             threads.append(thread)

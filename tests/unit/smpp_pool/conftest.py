@@ -128,7 +128,8 @@ class Carrier:
             return
         session.accept_bind(sequence, "test")
         if self.hangs_up:
-            session.abort()
+            # Once the answer has left.
+            asyncio.get_running_loop().call_soon(session.abort)
 
 
 @pytest.fixture
