@@ -96,7 +96,12 @@ class Callbacks(_Section):
 
 
 class Settings(BaseSettings):
-    """Everything that a process of Hermes needs to know."""
+    """Everything that a process of Hermes needs to know.
+
+    Seconds: after a message's end, Restate shows its state for `state_retention`, without the
+    content, and its invocation for `journal_retention`, which holds the content, perhaps a
+    one-time password.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="HERMES_",
@@ -115,6 +120,7 @@ class Settings(BaseSettings):
     email: Email = Email()
     callbacks: Callbacks = Callbacks()
     state_retention: Annotated[float, Field(gt=0)] = 86400.0
+    journal_retention: Annotated[float, Field(ge=0)] = 3600.0
 
     @classmethod
     def settings_customise_sources(
@@ -142,6 +148,9 @@ class Settings(BaseSettings):
 
 def load() -> Settings:
     """Read and check the settings. Raises ConfigurationError with one line for each fault."""
+    named = os.environ.get("HERMES_CONFIG")
+    if named is not None and not Path(named).is_file():
+        raise ConfigurationError(f"HERMES_CONFIG names {named}, which is no file")
     try:
         return Settings()
     except ValidationError as error:

@@ -73,6 +73,8 @@ class Relay:
         begun_at = datetime.now(UTC)
         if begun_at >= request.not_after:
             return _answer(begun_at, Failure(FailureCode.TOO_LATE))
+        if request.provider not in (None, PROVIDER):
+            return _answer(begun_at, Failure(FailureCode.NOT_SUPPORTED, detail="no such provider"))
         account = self._account
         try:
             mail = compose(request, account.sender, account.domain, begun_at)

@@ -14,8 +14,11 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open a database file, made if missing. Every commit is on disk when it returns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Open a database file, made if missing and then for its owner only: recipients and secrets
+    are in it. Every commit is on disk when it returns."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # SQLite gives the files beside it (-wal, -shm) the permissions of this one.
+    path.touch(mode=0o600)
     connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")

@@ -82,7 +82,8 @@ class FailureView(msgspec.Struct, frozen=True):
 class EntryView(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of the timeline. `step` and `attempt` count from 1; what does not apply is absent.
 
-    `late` marks a receipt that came after the end: it is recorded and changes nothing.
+    `late` marks a receipt that came after its step: proof of delivery still ends a message that
+    is under way, and changes nothing about one that has ended.
     """
 
     at: Instant

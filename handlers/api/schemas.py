@@ -128,7 +128,7 @@ class MessageBody(_Body):
         "flagged as a possible duplicate, or never send again on that channel.",
     )
     status_callback: str | None = Field(
-        None, description="An https URL that is told about the message's progress."
+        None, description="An https URL that is told how the message ended."
     )
     metadata: Annotated[
         dict[

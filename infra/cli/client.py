@@ -36,8 +36,8 @@ class ApiError(click.ClickException):
         said = problem.get("detail") or problem.get("title") or "no reason given"
         lines = [f"{said} ({problem.get('code', status)})"]
         for error in problem.get("errors") or ():
-            where = error.get("field") or error.get("pointer") or error.get("loc") or ""
-            what = error.get("detail") or error.get("message") or error.get("code") or ""
+            where = error.get("pointer") or error.get("parameter") or ""
+            what = error.get("detail") or error.get("code") or ""
             lines.append(f"  {where}: {what}")
         return cls("\n".join(lines), problem)
 

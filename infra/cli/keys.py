@@ -68,6 +68,18 @@ def demo(tenant: str) -> None:
     click.echo(made[tenant])
 
 
+@keys.command("webhook-secret")
+@click.argument("tenant")
+def show_webhook_secret(tenant: str) -> None:
+    """Print the secret that signs TENANT's status callbacks (Standard Webhooks)."""
+    from adapters.store.tenants import UnknownTenant, webhook_secret
+
+    try:
+        click.echo(webhook_secret(_database(), tenant))
+    except UnknownTenant:
+        raise click.ClickException(f"There is no tenant {tenant}.") from None
+
+
 @keys.command("list")
 @click.option("--tenant", help="Only this tenant's.")
 @as_json

@@ -60,7 +60,8 @@ def list_messages(
         table.add_row(*_row(message))
     out.print(table)
     if page.get("next_cursor"):
-        out.print(f"\nMore: hermes messages list --cursor {page['next_cursor']}", style="quiet")
+        more = f"\nMore: hermes messages list --cursor {page['next_cursor']}"
+        out.print(more, style="quiet", soft_wrap=True)
 
 
 @messages.command()

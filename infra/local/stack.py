@@ -317,7 +317,9 @@ class Stack:
             connection.close()
 
     def _claim_data_dir(self) -> None:
-        (self.data_dir / "logs").mkdir(parents=True, exist_ok=True)
+        # For its owner only: messages, recipients and keys are in it.
+        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.data_dir / "logs").mkdir(exist_ok=True)
         lock = (self.data_dir / "stack.lock").open("a+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

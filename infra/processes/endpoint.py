@@ -1,6 +1,6 @@
 """The handlers endpoint: the Message object and the stateless delivery services.
 
-Several may run, on several machines: it holds nothing that Restate does not hold.
+Several may run beside each other on one machine: they share the message log's file.
 """
 
 from __future__ import annotations
@@ -30,11 +30,14 @@ async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
     callbacks = CallbackSender(
         settings.message_log, allow_private=settings.callbacks.allow_private_addresses
     )
-    retention = timedelta(seconds=settings.state_retention)
     try:
         yield restate.app(
             [
-                create_message_object(log, state_retention=retention, journal_retention=retention),
+                create_message_object(
+                    log,
+                    state_retention=timedelta(seconds=settings.state_retention),
+                    journal_retention=timedelta(seconds=settings.journal_retention),
+                ),
                 create_email_delivery(Relay(relay_account(settings.email)), attempts),
                 create_status_callback(callbacks),
             ],

@@ -76,7 +76,7 @@ def test_the_default_timers_notice_silence_in_time():
 async def test_dials_ever_less_often_while_the_carrier_refuses(carrier, dial, impatient):
     carrier.refusal = CommandStatus.ESME_RBINDFAIL
     link = dial()
-    await eventually(lambda: len(carrier.dialed) == 8)
+    await eventually(lambda: len(carrier.dialed) >= 8)
     gaps = [later - earlier for earlier, later in pairwise(carrier.dialed)]
     assert gaps[0] < gaps[2] < gaps[-1]
     assert gaps[-1] >= 0.9 * links.LONGEST_PAUSE
@@ -89,7 +89,7 @@ async def test_dials_ever_less_often_while_the_carrier_refuses(carrier, dial, im
 async def test_a_carrier_that_hangs_up_on_every_bind_is_not_hammered(carrier, dial, impatient):
     carrier.hangs_up = True
     dial()
-    await eventually(lambda: len(carrier.dialed) == 8)
+    await eventually(lambda: len(carrier.dialed) >= 8)
     assert carrier.dialed[7] - carrier.dialed[6] >= 0.9 * links.LONGEST_PAUSE
 
 
@@ -99,7 +99,7 @@ async def test_a_carrier_that_hangs_up_on_every_bind_is_not_hammered(carrier, di
 async def test_bad_credentials_are_not_hammered(carrier, dial, impatient, status):
     carrier.refusal = status
     link = dial()
-    await eventually(lambda: len(carrier.dialed) == 2)
+    await eventually(lambda: len(carrier.dialed) >= 2)
     assert carrier.dialed[1] - carrier.dialed[0] >= 0.9 * links.AFTER_BAD_CREDENTIALS
     assert status.name in link.last_error
 
