@@ -97,6 +97,10 @@ class EngineUnavailable(Exception):
     """Restate cannot be reached or does not answer: the caller may try again later."""
 
 
+class EngineRefused(Exception):
+    """Restate will never take this: repeating it is useless."""
+
+
 class CascadeEngine(Protocol):
     """The trusted door to the Message object."""
 

@@ -71,7 +71,7 @@ class Carrier(_Section):
     tls: bool = False
     window: Annotated[int, Field(ge=1, le=10_000)] = 50
     enquire_link_interval: Annotated[float, Field(gt=0)] = 2.0
-    response_timeout: Annotated[float, Field(gt=0)] = 2.0
+    response_timeout: Annotated[float, Field(gt=0)] = 10.0
     default_sender: str = "Hermes"
 
 

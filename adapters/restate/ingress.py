@@ -9,9 +9,13 @@ import msgspec
 from adapters.restate.http import Answer, ConnectionGone, HttpClient
 from domain.delivery import Receipt
 from domain.message import MessageOrder
-from domain.ports import EngineUnavailable
+from domain.ports import EngineRefused, EngineUnavailable
 from domain.timeline import Record, Snapshot
 
+# A handler that is not registered yet answers 404: that may change.
+_REFUSALS = frozenset(
+    {HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY}
+)
 _encode = msgspec.json.Encoder().encode
 _JSON = "content-type: application/json\r\n"
 
@@ -28,7 +32,8 @@ _decode_bool = msgspec.json.Decoder(bool).decode
 class RestateIngress:
     """Starts messages, asks about them, and brings them receipts. Made on a running event loop.
 
-    Every method raises EngineUnavailable when Restate did not confirm; each may be repeated.
+    Every method raises EngineUnavailable when Restate did not confirm, and may then be repeated,
+    and EngineRefused when it never will.
     """
 
     def __init__(self, base_url: str) -> None:
@@ -90,10 +95,13 @@ class RestateIngress:
             answer = await self._again(path, body, headers)
         except (OSError, TimeoutError) as error:
             raise EngineUnavailable(f"{type(error).__name__} at {path}") from error
-        if answer.status not in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
-            # Never the body: it can hold a stack trace.
-            raise EngineUnavailable(f"HTTP {answer.status} at {path}")
-        return answer.body
+        if answer.status in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
+            return answer.body
+        # Never the body: it can hold a stack trace.
+        reason = f"HTTP {answer.status} at {path}"
+        if answer.status in _REFUSALS:
+            raise EngineRefused(reason)
+        raise EngineUnavailable(reason)
 
     async def _again(self, path: str, body: bytes | None, headers: str) -> Answer:
         try:

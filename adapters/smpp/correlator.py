@@ -21,7 +21,7 @@ from adapters.smpp.pdu import DataSm, DeliverSm
 from adapters.smpp.receipt import parse_receipt
 from adapters.smpp.session import EsmeSession
 from domain.delivery import Receipt
-from domain.ports import EngineUnavailable
+from domain.ports import EngineRefused, EngineUnavailable
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -38,7 +38,7 @@ _REFERENCE = int(Tag.USER_MESSAGE_REFERENCE)
 
 
 class ReceiptSink(Protocol):
-    """Where receipts go. Both raise EngineUnavailable and may be repeated."""
+    """Where receipts go. Both raise EngineUnavailable and may be repeated, or EngineRefused."""
 
     async def resolve(self, ref: str, receipt: Receipt) -> None:
         """To the awakeable that waits."""
@@ -240,6 +240,10 @@ class Correlator:
                         await self._sink.resolve(part.receipt_ref, receipt)
                     else:
                         await self._sink.report(part.message, receipt)
+                    break
+                except EngineRefused as error:
+                    # Only a journal from elsewhere could cause this, and no repetition mends it.
+                    logger.error("receipt for %s is given up: %s", part.message, error)
                     break
                 except EngineUnavailable as error:
                     logger.warning("receipt for %s waits: %s", part.message, error)
