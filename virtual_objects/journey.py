@@ -50,6 +50,9 @@ _TIME: JsonSerde[datetime] = JsonSerde(datetime)
 STATE = "message"
 """The object's one state key: each key is a journal entry a change, and they change together."""
 
+TRIES_LISTED = 20
+"""Failed attempts of a step that each have a line of their own in the timeline."""
+
 WAITING = 0
 """The attempt number under which a scheduled message can be canceled."""
 
@@ -85,6 +88,7 @@ class Journey:
         self.attempt = WAITING
         self.tries = 0
         self.resends = 0
+        self.step_failure: Failure | None = None
         self._busy = False
         self._unsettled = False
         self._unknown: set[int] = set()
@@ -99,6 +103,7 @@ class Journey:
         self._pause: RestateDurableFuture[None] | None = None
         self._timeout: RestateDurableFuture[None] | None = None
         self._due = order.expires_at
+        self._rested = order.accepted_at
         self._time_is_up = False
 
     @property
@@ -146,6 +151,7 @@ class Journey:
         self._unsettled = False
         self.resends = 0
         self.tries = 0
+        self.step_failure = None
         self.record.channel = step.channel
         self.note(Event.STEP, self.now, step=self._step_number, channel=step.channel)
         self._time_is_up = False
@@ -194,14 +200,18 @@ class Journey:
     def pause(self, seconds: float | None, *, busy: bool = False) -> None:
         """Wait before the next submission, as long as the provider asks or by backoff."""
         self._busy = busy
-        self._pause = self._ctx.sleep(retry_delay(self.tries, seconds))
+        self._rest(retry_delay(self.tries, seconds))
 
     def wait_for_proof(self, grace: timedelta) -> None:
         """Give a receipt the chance to settle an attempt whose outcome is unknown."""
         self._unsettled = True
         self._busy = False
         self._unknown.add(self.attempt)
-        self._pause = self._ctx.sleep(grace)
+        self._rest(grace)
+
+    def _rest(self, time: timedelta) -> None:
+        self._pause = self._ctx.sleep(time)
+        self._rested = self.now + time
 
     def may_have_arrived_by(self, channel: str) -> bool:
         """True when an attempt on this channel has an outcome that nobody knows: sending again
@@ -272,6 +282,7 @@ class Journey:
                 return await self._answer(call)
             if first is self._pause:
                 self._pause = None
+                self.now = max(self.now, self._rested)
                 return PauseOver(self._busy)
             if first is self._timeout:
                 self._timeout = None
@@ -330,15 +341,21 @@ class Journey:
 
     def fail(self, failure: Failure) -> None:
         """Remember why the message has not arrived so far."""
-        self.record.failure = failure
+        self.record.failure = self.step_failure = failure
 
     def note_submission(self, event: Event, submission: Submission, **facts: Any) -> None:
-        """Add a submission's answer to the timeline; the same refusal in a row is one line."""
+        """Add a submission's answer to the timeline.
+
+        A provider that is busy for the same reason in a row is one line, and so is one that fails
+        again and again: a step may try for days.
+        """
         if submission.state in (SubmissionState.FAILED, SubmissionState.BUSY):
             self._open_attempts.discard(self.attempt)
+            busy = submission.state is SubmissionState.BUSY
             last = self.record.timeline[-1]
             told = (event, self._step_number, submission.failure)
-            if (last.event, last.step, last.failure) == told:
+            repeated = (last.event, last.step, last.failure) == told
+            if repeated and (busy or self.tries > TRIES_LISTED):
                 return
         self.note(
             event,

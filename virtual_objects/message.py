@@ -264,8 +264,7 @@ async def take(journey: Journey, step: Step) -> Status | None:
 
             case TimedOut(at=at):
                 journey.note_timeout(at)
-                code = FailureCode.TTL_EXPIRED if journey.expired else FailureCode.TIMEOUT
-                journey.fail(Failure(code))
+                journey.fail(time_is_up(journey))
                 return None
 
 
@@ -273,6 +272,13 @@ def may_resend(journey: Journey) -> bool:
     """True when an attempt of unknown outcome may be repeated on the same channel."""
     policy = journey.order.policy
     return policy is DeliveryPolicy.AT_LEAST_ONCE and journey.resends < MAX_RESENDS
+
+
+def time_is_up(journey: Journey) -> Failure:
+    """Why a step ended without success; what the provider said last is worth knowing."""
+    last = journey.step_failure or Failure(FailureCode.TIMEOUT)
+    code = FailureCode.TTL_EXPIRED if journey.expired else FailureCode.TIMEOUT
+    return Failure(code, provider_code=last.provider_code, detail=last.detail)
 
 
 def cancel(journey: Journey, request: Cancel) -> Status:

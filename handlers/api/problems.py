@@ -179,7 +179,7 @@ class Problem(Exception):
             title=kind.title,
             status=kind.status,
             code=code,
-            detail=detail,
+            detail=detail or kind.documentation,
             instance=instance,
             errors=list(errors),
         )

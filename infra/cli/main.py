@@ -39,7 +39,7 @@ class _LazyGroup(click.Group):
     importlib.metadata.version("hermes-broker"), prog_name="hermes", message="%(prog)s %(version)s"
 )
 def hermes() -> None:
-    """Hermes delivers a message once, by whatever channel gets through.
+    """Hermes delivers a message by whatever channel gets through, and accounts for it.
 
     \b
     First steps:

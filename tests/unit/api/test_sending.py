@@ -9,6 +9,7 @@ import pytest
 from domain.ids import is_message_id
 from domain.message import Category, DeliveryPolicy, Level
 from domain.timeline import Status
+from handlers.api.problems import PROBLEMS
 from tests.unit.api.conftest import MESSAGE
 
 BOTH = {
@@ -144,7 +145,8 @@ async def test_an_unexpected_failure_tells_nothing_and_is_logged(world, caplog):
     answer = await world.post(headers={"Idempotency-Key": "k"})
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (500, "internal_error")
-    assert set(problem) == {"type", "title", "status", "code", "instance"}
+    assert set(problem) == {"type", "title", "status", "code", "detail", "instance"}
+    assert problem["detail"] == PROBLEMS["internal_error"].documentation
     assert "disk" not in answer.text
     assert problem["instance"] in caplog.text
     assert world.nothing_happened()
