@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -140,7 +141,7 @@ class _State(Enum):
     CLOSED = 4
 
 
-class Session(asyncio.Protocol):
+class Session(asyncio.Protocol, ABC):
     """What the two sides of a session share. Made on a running event loop."""
 
     def __init__(self, *, window: int, timers: Timers = DEFAULT_TIMERS) -> None:
@@ -381,10 +382,11 @@ class Session(asyncio.Protocol):
         if not answer.done():
             answer.set_result(command_status)
 
+    @abstractmethod
     def _result(
         self, command_id: int, command_status: int, data: bytes, start: int, end: int
     ) -> Any:
-        raise NotImplementedError
+        """What the future of a windowed request resolves to."""
 
     def _unsettled(self) -> bool:
         return any(not future.done() for future, _, _ in self._pending.values())
@@ -398,9 +400,9 @@ class Session(asyncio.Protocol):
         except PduError as error:
             self._refuse(command_id, sequence, error.command_status)
 
+    @abstractmethod
     def _handle(self, command_id: int, sequence: int, data: bytes, start: int, end: int) -> bool:
         """Take a request that belongs to this side; False leaves it to `_control_request`."""
-        raise NotImplementedError
 
     def _control_request(self, command_id: int, sequence: int) -> None:
         if command_id == _ENQUIRE_LINK:

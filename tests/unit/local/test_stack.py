@@ -12,16 +12,9 @@ import pytest
 
 from infra.local.ports import Ports
 from infra.local.stack import AlreadyRunning, ComponentFailed, PortTaken, Stack
+from tests.waiting import until
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
-
-
-def until(predicate, timeout=10.0):
-    deadline = time.monotonic() + timeout
-    while not (found := predicate()):
-        assert time.monotonic() < deadline, "did not come true in time"
-        time.sleep(0.01)
-    return found
 
 
 def command(*ports, manners=()):

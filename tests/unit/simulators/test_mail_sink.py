@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import shutil
 import ssl
-import subprocess
 from email.message import EmailMessage
 
 import aiohttp
@@ -12,6 +10,7 @@ import aiosmtplib
 import pytest
 
 from infra.simulators.mail_sink import MailSink, Options, behaviour_of, page
+from tests.waiting import eventually
 
 
 def mail(to="ann@example.com", subject="Hello", text="Hi Ann", html=None):
@@ -99,8 +98,7 @@ async def test_a_slow_recipient_is_answered_late_but_kept_at_once(start):
     sink, port, _ = await start(Options(slow_delay=0.2))
     began = asyncio.get_running_loop().time()
     sending = asyncio.ensure_future(send(port, mail(to="slow@example.com")))
-    while not sink.mails:
-        await asyncio.sleep(0.002)
+    await eventually(lambda: sink.mails)
     assert not sending.done()
     await sending
     assert asyncio.get_running_loop().time() - began >= 0.2
@@ -130,21 +128,6 @@ async def test_any_login_will_do_when_none_is_required(start):
     sink, port, _ = await start()
     await send(port, mail(), username="anyone", password="anything")
     assert [kept.authenticated_as for kept in sink.mails] == ["anyone"]
-
-
-@pytest.fixture
-def certificate(tmp_path):
-    """A key and a certificate for 127.0.0.1."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl makes the certificate")
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-         "-nodes", "-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=sink",
-         "-addext", "subjectAltName=IP:127.0.0.1"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return key, certificate
 
 
 async def test_starttls(start, certificate):

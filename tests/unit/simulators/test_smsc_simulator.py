@@ -26,6 +26,7 @@ from infra.simulators.smsc import (
     read_payload,
     read_text,
 )
+from tests.waiting import eventually
 
 BIND = BindTransceiver("hermes", "hermes")
 QUICK = Options(receipt_delay=0.01, late_delay=0.02)
@@ -69,12 +70,6 @@ def message(destination, text=b"hello", *, reference=None, **more):
         "tlvs": {} if reference is None else {0x0204: reference.to_bytes(2, "big")},
     }
     return SubmitSm(**{**fields, **more})
-
-
-async def until(predicate):
-    """Wait until `predicate()` holds; the test's own timeout bounds it."""
-    while not predicate():
-        await asyncio.sleep(0.002)
 
 
 @pytest.fixture
@@ -152,7 +147,7 @@ async def test_receipts_come_as_registered(start, registered, digits, expected):
     esme = await Esme().bind(port)
     await esme.submit("452000" + digits, registered_delivery=registered)
     await esme.submit("4520000001")
-    await until(lambda: simulator.stats()["receipts_acked"] == expected + 1)
+    await eventually(lambda: simulator.stats()["receipts_acked"] == expected + 1)
     assert esme.receipts.qsize() == expected + 1
 
 
@@ -175,10 +170,10 @@ async def test_receipts_wait_for_the_next_bind(start):
     first = await Esme().bind(port)
     ids = {(await first.submit(f"45200000{n:02}"))[1] for n in range(10)}
     first.session.abort()
-    await until(lambda: simulator.stats()["receipts_waiting"] == 10)
+    await eventually(lambda: simulator.stats()["receipts_waiting"] == 10)
     second = await Esme().bind(port)
     assert {(await second.receipt()).message_id for _ in range(10)} == ids
-    await until(lambda: simulator.stats()["receipts_acked"] == 10)
+    await eventually(lambda: simulator.stats()["receipts_acked"] == 10)
 
 
 async def test_receipts_that_were_not_acknowledged_come_again(start):
@@ -190,7 +185,7 @@ async def test_receipts_that_were_not_acknowledged_come_again(start):
     first.session.abort()
     second = await Esme().bind(port)
     assert (await second.receipt()).message_id == message_id
-    await until(lambda: simulator.stats()["receipts_acked"] == 1)
+    await eventually(lambda: simulator.stats()["receipts_acked"] == 1)
     assert simulator.stats()["receipts_sent"] == 2
 
 
@@ -217,7 +212,7 @@ async def test_more_receipts_than_the_window(start):
     await asyncio.gather(*(esme.submit(f"45200000{n:02}") for n in range(40)))
     for _ in range(40):
         await esme.receipt()
-    await until(lambda: simulator.stats()["receipts_acked"] == 40)
+    await eventually(lambda: simulator.stats()["receipts_acked"] == 40)
 
 
 async def test_what_was_submitted_is_recorded(start):
@@ -296,7 +291,7 @@ async def test_links_can_be_killed(start):
         assert await response.json() == {"killed": 3}
     for esme in esmes:
         assert await esme.session.closed is CloseReason.LOST
-    await until(lambda: simulator.stats()["bound"] == 0)
+    await eventually(lambda: simulator.stats()["bound"] == 0)
 
 
 async def test_beyond_its_rate_it_throttles(start):

@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import shutil
 import ssl
-import subprocess
 
 import pytest
 
@@ -489,21 +487,6 @@ async def test_a_receiver_does_not_submit(smsc):
     session = await connecting
     with pytest.raises(NotBound):
         session.submit(MESSAGE)
-
-
-@pytest.fixture
-def certificate(tmp_path):
-    """A key and a certificate for 127.0.0.1."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl makes the certificate")
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-         "-nodes", "-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=smsc",
-         "-addext", "subjectAltName=IP:127.0.0.1"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return key, certificate
 
 
 async def test_tls_checks_the_name(certificate):
