@@ -20,9 +20,6 @@ from infra.local.stack import ROOT
 from tests.waiting import eventually
 
 NODE = shutil.which("node")
-needs_node = pytest.mark.skipif(
-    NODE is None or not (ROOT / "node_modules" / "smpp").is_dir(), reason="npm's smpp is missing"
-)
 
 
 @pytest.fixture
@@ -47,7 +44,6 @@ async def node_smsc():
     await reading
 
 
-@needs_node
 @pytest.mark.parametrize("text", ["Hello", "early bird", "twice over"])
 async def test_node_smsc_delivers(node_smsc, pool, request_for, text):
     hermes = await pool(node_smsc)
@@ -64,7 +60,6 @@ async def test_node_smsc_delivers(node_smsc, pool, request_for, text):
     assert hermes.sink.reported == {}
 
 
-@needs_node
 async def test_node_smsc_does_not_deliver(node_smsc, pool, request_for):
     hermes = await pool(node_smsc)
     await hermes.deliver(request_for(text="undelivered"))
@@ -73,7 +68,6 @@ async def test_node_smsc_does_not_deliver(node_smsc, pool, request_for):
     assert heard.failure.code is FailureCode.RECIPIENT_UNREACHABLE
 
 
-@needs_node
 @pytest.mark.parametrize(
     ("text", "coding"),
     [("Your code is [1234] {€} æøå " * 10, 0), ("日本語 🫐 " * 30, 8)],
@@ -95,7 +89,6 @@ async def test_node_smsc_reads_the_parts_of_a_long_message(
     ]
 
 
-@needs_node
 async def test_node_smsc_is_asked_whether_it_is_there(node_smsc, pool, request_for):
     hermes = await pool(node_smsc, enquire_link_interval=0.05)
     await eventually(lambda: node_smsc.enquired >= 5)
@@ -103,7 +96,6 @@ async def test_node_smsc_is_asked_whether_it_is_there(node_smsc, pool, request_f
     assert (await hermes.deliver(request_for())).state is SubmissionState.TAKEN
 
 
-@needs_node
 async def test_node_smsc_refuses_the_password(node_smsc, pool):
     hermes = await pool(node_smsc, password="wrong", bound=False)
     await eventually(lambda: hermes.link.last_error)
