@@ -15,7 +15,8 @@ class DeliveryRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
     (`message`, `attempt`) identifies the attempt for ever: a handler that meets the same pair
     again answers what became of it and never sends a second time. `receipt_ref` is the Restate
-    awakeable that takes the attempt's `Signal`s. Nothing may be sent after `not_after`.
+    awakeable that takes the attempt's `Signal`s. Nothing may be sent after `not_after`. `since` is
+    when the cascade decided, as far as its book knows the time.
     """
 
     message: str
@@ -29,6 +30,7 @@ class DeliveryRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     policy: DeliveryPolicy = DeliveryPolicy.AT_LEAST_ONCE
     provider: str | None = None
     sender: str | None = None
+    since: Moment | None = None
 
 
 class AttemptRef(msgspec.Struct, frozen=True):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -14,44 +14,25 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from adapters.secrets import Secret
+from adapters.smpp.config import CarrierConfig, Section
+
 
 class ConfigurationError(Exception):
     """The settings are wrong; the message names the keys and what would be right."""
 
 
-def _resolve_secret(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith("env:"):
-        name = value.removeprefix("env:")
-        if name not in os.environ:
-            raise ValueError(f"environment variable {name} is not set")
-        return os.environ[name]
-    if isinstance(value, str) and value.startswith("file:"):
-        path = Path(value.removeprefix("file:"))
-        try:
-            return path.read_text().strip()
-        except OSError as error:
-            raise ValueError(f"cannot read {path}: {error.strerror}") from error
-    return value
-
-
-Secret = Annotated[SecretStr, BeforeValidator(_resolve_secret)]
-"""A literal, `env:NAME` or `file:/path`; never shown in a representation or an error."""
-
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class Listener(_Section):
+class Listener(Section):
     """Where a process of ours listens."""
 
     host: str = "127.0.0.1"
     port: Port
 
 
-class Restate(_Section):
+class Restate(Section):
     """How to reach restate-server. `identity_keys` are its public request-signing keys."""
 
     ingress: str = "http://127.0.0.1:8080"
@@ -59,23 +40,7 @@ class Restate(_Section):
     identity_keys: tuple[str, ...] = ()
 
 
-class Carrier(_Section):
-    """One SMPP account. Times in seconds; `window` is the number of unanswered submits."""
-
-    name: str
-    host: str
-    port: Port = 2775
-    system_id: str
-    password: Secret
-    system_type: str = ""
-    tls: bool = False
-    window: Annotated[int, Field(ge=1, le=10_000)] = 50
-    enquire_link_interval: Annotated[float, Field(gt=0)] = 2.0
-    response_timeout: Annotated[float, Field(gt=0)] = 10.0
-    default_sender: str = "Hermes"
-
-
-class Email(_Section):
+class Email(Section):
     """The SMTP relay. `domain` is the right-hand side of our Message-IDs."""
 
     host: str = "127.0.0.1"
@@ -89,7 +54,7 @@ class Email(_Section):
     timeout: Annotated[float, Field(gt=0)] = 20.0
 
 
-class Callbacks(_Section):
+class Callbacks(Section):
     """Status callbacks to tenants. Private addresses only where it is said."""
 
     allow_private_addresses: bool = False
@@ -116,11 +81,20 @@ class Settings(BaseSettings):
     api: Listener = Listener(port=8000)
     endpoint: Listener = Listener(port=9080)
     pool: Listener = Listener(port=9081)
-    carriers: tuple[Carrier, ...] = ()
+    carriers: tuple[CarrierConfig, ...] = ()
     email: Email = Email()
     callbacks: Callbacks = Callbacks()
     state_retention: Annotated[float, Field(gt=0)] = 86400.0
     journal_retention: Annotated[float, Field(ge=0)] = 3600.0
+
+    @field_validator("carriers")
+    @classmethod
+    def _named_once(cls, value: tuple[CarrierConfig, ...]) -> tuple[CarrierConfig, ...]:
+        names = [carrier.name for carrier in value]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two carriers are named {name}")
+        return value
 
     @classmethod
     def settings_customise_sources(

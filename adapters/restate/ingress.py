@@ -8,6 +8,7 @@ import msgspec
 
 from adapters.restate.http import Answer, ConnectionGone, HttpClient
 from domain.delivery import Receipt
+from domain.inbound import InboundDelivery
 from domain.message import MessageOrder
 from domain.ports import EngineRefused, EngineUnavailable
 from domain.timeline import Record, Snapshot
@@ -78,6 +79,11 @@ class RestateIngress:
         Cheaper than `report`, and silently lost when nobody waits any more.
         """
         await self._post(f"/restate/awakeables/{ref}/resolve", _encode(receipt), _JSON)
+
+    async def inbound(self, delivery: InboundDelivery) -> None:
+        """Hand over a message from a person, to be told to its tenant; once for each id."""
+        headers = f"{_JSON}idempotency-key: {delivery.id}\r\n"
+        await self._post("/restate/send/Inbound/deliver", _encode(delivery), headers)
 
     async def ready(self) -> bool:
         """True when Restate answers its health check."""

@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
+from adapters.smpp.config import IdFormat
 from adapters.smpp.constants import CommandStatus, Tag
+from adapters.smpp.ids import comparable
 from adapters.smpp.journal import Journal, Part, PartState, StoredReceipt
 from adapters.smpp.outcomes import meaning
 from adapters.smpp.pdu import DataSm, DeliverSm
@@ -116,16 +118,24 @@ class Correlator:
     # What the carriers tell
 
     def on_receipt(
-        self, carrier: str, session: EsmeSession, sequence: int, pdu: DeliverSm | DataSm
+        self,
+        carrier: str,
+        session: EsmeSession,
+        sequence: int,
+        pdu: DeliverSm | DataSm,
+        ids: IdFormat = "text",
     ) -> bool:
-        """Take a deliver_sm; False when it is no receipt. Acknowledged once it is on disk."""
+        """Take a deliver_sm; False when it is no receipt. Acknowledged once it is on disk.
+
+        `ids` is how the carrier writes ids in receipts.
+        """
         parsed = parse_receipt(pdu)
         if parsed is None:
             return False
         reference = pdu.tlvs.get(_REFERENCE)
         receipt = StoredReceipt(
             carrier=carrier,
-            smsc_id=parsed.message_id,
+            smsc_id=comparable(parsed.message_id, ids),
             state=parsed.state,
             stat=parsed.stat or parsed.state.name,
             error=parsed.error,

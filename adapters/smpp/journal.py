@@ -14,6 +14,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from adapters.smpp.carrier_store import CarrierStore
+from adapters.smpp.inbound_store import InboundStore
 from adapters.store.database import GroupCommit, connect, migrate
 
 
@@ -77,12 +79,13 @@ _SETTLE = (
     "UPDATE parts SET state = ?, smsc_id = ?, command_status = ?"
     " WHERE message = ? AND attempt = ? AND part = ?"
 )
+_DROP = "DELETE FROM parts WHERE message = ? AND attempt = ?"
 _STORE = f"INSERT INTO receipts ({_RECEIPT}) VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"
 _FORWARDED = "UPDATE receipts SET forwarded = 1 WHERE carrier = ? AND smsc_id = ? AND state = ?"
 _RELEASE = "UPDATE parts SET released = 1 WHERE message = ? AND attempt = ?"
 
 
-class Journal:
+class Journal(CarrierStore, InboundStore):
     """The journal in one SQLite file, written in groups."""
 
     def __init__(self, path: Path) -> None:
@@ -119,6 +122,14 @@ class Journal:
         ]
         counts = [await count for count in written]
         return counts[0] == 1
+
+    async def reopen(self, parts: Sequence[Part]) -> None:
+        """Write the parts of an attempt anew, perhaps for another carrier: what was known of them
+        is that some had not been taken."""
+        first = parts[0]
+        dropped = self._writer.write(_DROP, (first.message, first.attempt))
+        await self.begin(parts)
+        await dropped
 
     def settle(self, part: Part) -> asyncio.Future[int]:
         """Write what has become known of a part."""

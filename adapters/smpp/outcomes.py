@@ -5,12 +5,14 @@ Sources: SMPP 3.4 sections 5.1.3 (command_status) and 5.2.28 (message_state).
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from adapters.smpp.constants import CommandStatus as S
 from adapters.smpp.constants import MessageState, status_name
 from domain.failures import Failure, FailureCode
 from domain.message import Level
 
-BUSY: frozenset[int] = frozenset({S.ESME_RTHROTTLED, S.ESME_RMSGQFUL})
+THROTTLES: frozenset[int] = frozenset({S.ESME_RTHROTTLED, S.ESME_RMSGQFUL})
 """Not a failure: the carrier takes no more at the moment."""
 
 REFUSALS: dict[int, FailureCode] = {
@@ -51,10 +53,30 @@ FAILED_STATES: dict[int, FailureCode] = {
 }
 
 
-def refusal(command_status: int) -> Failure:
-    """The failure that a submit_sm_resp with this status means."""
-    code = REFUSALS.get(command_status, FailureCode.PROVIDER_REJECTED)
-    return Failure(code, provider_code=status_name(command_status))
+class Refusal(NamedTuple):
+    """What a command_status other than ESME_ROK means: slow down, or a failure."""
+
+    throttled: bool
+    code: FailureCode
+
+    def failure(self, command_status: int) -> Failure:
+        """The failure as the cascade hears it."""
+        return Failure(self.code, provider_code=status_name(command_status))
+
+
+THROTTLED = Refusal(True, FailureCode.PROVIDER_THROTTLED)
+
+
+def refusal(command_status: int) -> Refusal:
+    """What a command_status means unless a carrier's configuration says otherwise."""
+    if command_status in THROTTLES:
+        return THROTTLED
+    return Refusal(False, REFUSALS.get(command_status, FailureCode.PROVIDER_REJECTED))
+
+
+def declared(meaning: FailureCode | str) -> Refusal:
+    """What a carrier's configuration says of a status: `throttled`, or a failure code."""
+    return THROTTLED if meaning == "throttled" else Refusal(False, FailureCode(meaning))
 
 
 def meaning(state: int, error: str | None) -> tuple[Level | None, Failure | None]:

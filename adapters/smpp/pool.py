@@ -10,79 +10,93 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
-from adapters.smpp.constants import CommandStatus, EsmClass, Tag, status_name
+from adapters.smpp.backlog import PRIORITY, Backlog, Queue
+from adapters.smpp.carrier import Carrier, Lease, Order, Unavailable
+from adapters.smpp.config import CarrierConfig
+from adapters.smpp.connection import NotWritten
+from adapters.smpp.constants import CommandStatus
 from adapters.smpp.correlator import Correlator
+from adapters.smpp.ids import comparable
 from adapters.smpp.journal import Journal, Part, PartState
-from adapters.smpp.link import Account, Link, Slot, Unavailable
-from adapters.smpp.outcomes import BUSY, refusal
-from adapters.smpp.pdu import DataSm, DeliverSm, PduError, SubmitSm
+from adapters.smpp.mesh import Mesh
+from adapters.smpp.outgoing import REFERENCES, bodies, cut
+from adapters.smpp.pdu import DataSm, DeliverSm, PduError
 from adapters.smpp.session import (
     EsmeSession,
     NotBound,
     OnDeliver,
     OutcomeUnknownError,
-    WindowFull,
+    ResponseTimeout,
 )
 from domain.delivery import AttemptRef, DeliveryRequest, Submission, SubmissionState
 from domain.failures import Failure, FailureCode
 from domain.message import Level
-from domain.sms.segmentation import SegmentedText, segment
 
 logger = logging.getLogger(__name__)
 
-SLOT_PATIENCE = 1.0
-"""Seconds that a request waits for a window slot before the answer is "busy"."""
-RETRY_AFTER = 0.5
-"""Seconds after which a busy pool wants to be asked again."""
+HOLD = 10.0
+"""Seconds that a request waits here for room: cheaper than going back to Restate."""
+HELD = 1000
+"""Requests that wait here at once; more are told to come back."""
+REBIND_PATIENCE = 1.0
+"""Seconds that a request waits for a carrier to come back when all are gone."""
 KEEP = 8 * 86400.0
 """Seconds for which the journal is kept: longer than any message lives."""
 
-_INTERNATIONAL = 1
-_ALPHANUMERIC = 5
-_ISDN = 1
-_RECEIPT_ALWAYS = 1
 _PRUNE_EVERY = 3600.0
-_REFERENCE_TLV = int(Tag.USER_MESSAGE_REFERENCE)
-_UDHI = int(EsmClass.UDHI)
-_REFERENCES = 0x10000
+_Pdus = list[tuple[Part, bytes]]
+
+OnInbound = Callable[[str, EsmeSession, int, DeliverSm | DataSm], None]
+"""Takes what a carrier, named first, delivers and is no receipt; it must be acknowledged."""
 
 
 class BindPool:
     """Every carrier connection of one process. Made on a running event loop."""
 
     def __init__(
-        self, accounts: Sequence[Account], journal: Journal, correlator: Correlator
+        self,
+        carriers: Iterable[CarrierConfig | tuple[CarrierConfig, Order]],
+        journal: Journal,
+        correlator: Correlator,
+        on_inbound: OnInbound | None = None,
     ) -> None:
         self._journal = journal
         self._correlator = correlator
-        self._links = {
-            account.name: Link(account, self._deliverer(account.name)) for account in accounts
-        }
-        self._reference = random.randrange(_REFERENCES)
+        self._on_inbound = on_inbound
+        self._loop = asyncio.get_running_loop()
+        self.mesh = Mesh(
+            (c if isinstance(c, tuple) else (c, Order.ACTIVE) for c in carriers), self._deliverer
+        )
+        self._backlog = Backlog(self._loop.time())
+        self._reference = random.randrange(REFERENCES)
         self._under_way: dict[tuple[str, int], asyncio.Task[Submission]] = {}
-        self._pruning = asyncio.get_running_loop().create_task(self._prune())
+        self._pruning = self._loop.create_task(self._prune())
 
     @property
-    def links(self) -> Sequence[Link]:
-        """The connections, for health checks."""
-        return tuple(self._links.values())
+    def lag(self) -> float:
+        """Seconds from a cascade's decision to its arrival here, of late."""
+        return self._backlog.lag
+
+    def queues(self) -> list[Queue]:
+        """What waits for the carriers, by tenant and category."""
+        return list(self._backlog.queues(self._loop.time()))
 
     async def close(self) -> None:
         """Let what is under way finish for a moment, then unbind from every carrier."""
         self._pruning.cancel()
         if self._under_way:
             await asyncio.wait(self._under_way.values(), timeout=0.3)
-        await asyncio.gather(*(link.close() for link in self._links.values()))
+        await self.mesh.close()
 
     async def deliver(self, request: DeliveryRequest) -> Submission:
         """Submit one attempt, or say what became of it when it was begun before."""
         key = (request.message, request.attempt)
         task = self._under_way.get(key)
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._deliver(request))
+            task = self._loop.create_task(self._deliver(request))
             self._under_way[key] = task
             task.add_done_callback(lambda _: self._under_way.pop(key, None))
         # A caller that gives up must not take the submission with it.
@@ -96,118 +110,319 @@ class BindPool:
             await asyncio.wait([under_way])
         await self._correlator.release(ref.message, ref.attempt)
 
+    # One attempt
+
     async def _deliver(self, request: DeliveryRequest) -> Submission:
+        key = (request.message, request.attempt)
         begun_at = _now()
-        link = self._choose(request)
-        if link is None:
-            return _failed(Failure(FailureCode.NOT_SUPPORTED, detail="no such carrier"), begun_at)
+        if request.since is not None:
+            self._backlog.lagged((begun_at - request.since).total_seconds())
+        busy = False
+        try:
+            submission = await self._attempt(request, begun_at)
+            busy = submission.state is SubmissionState.BUSY
+        finally:
+            if not busy:
+                self._backlog.left(key)
+        if submission.state is SubmissionState.TAKEN:
+            self._backlog.took(request.tenant, self._loop.time())
+        return submission
+
+    async def _attempt(self, request: DeliveryRequest, begun_at: datetime) -> Submission:
+        candidates = self.mesh.candidates(request.provider, request.to)
+        if not candidates:
+            detail = f"no carrier {request.provider}" if request.provider else "no carrier fits"
+            return _failed(Failure(FailureCode.NOT_SUPPORTED, detail=detail), begun_at)
         time_left = (request.not_after - begun_at).total_seconds()
         if time_left <= 0:
             too_late = _failed(Failure(FailureCode.TOO_LATE), begun_at)
             return await self._known(request, begun_at) or too_late
+        until = self._loop.time() + min(HOLD, time_left)
         try:
-            slot = await link.slot(min(SLOT_PATIENCE, time_left))
+            lease = await self._lease(request, candidates, until)
         except Unavailable as unavailable:
-            busy = _busy(link.account.name, begun_at, str(unavailable))
-            return await self._known(request, begun_at) or busy
+            return await self._known(request, begun_at) or self._busy(
+                request, candidates[0].name, begun_at, str(unavailable), down=unavailable.down
+            )
+        except ValueError as error:
+            return _failed(Failure(FailureCode.CONTENT_REJECTED, detail=str(error)), begun_at)
         try:
-            pdus = self._encode(request, link.account, begun_at)
+            pdus = self._encode(request, lease.carrier.config, begun_at)
             if not await self._journal.begin([part for part, _ in pdus]):
                 known = await self._journal.parts_of(request.message, request.attempt)
-                verdict = _verdict(known, begun_at)
-                if verdict.state is not SubmissionState.BUSY:
-                    slot.give_back()
-                    return verdict
-                pdus = await self._take_up(request, link.account, known)
+                if any(part.state is not PartState.RETURNED for part in known):
+                    if not any(part.state is PartState.RETURNED for part in known):
+                        return self._verdict(request, known, begun_at)
+                    # The parts of one message stay together.
+                    first = known[0].carrier
+                    if lease.carrier.name != first:
+                        lease.give_back()
+                        lease = await self._lease(request, [self.mesh.get(first)], until)
+                    pdus = self._encode(request, lease.carrier.config, begun_at, known)
+                for part, _ in pdus:
+                    if part.state is PartState.RETURNED:
+                        part.state = PartState.BEGUN
+                await self._journal.reopen([part for part, _ in pdus])
+            return await self._submit(request, lease, pdus, until, begun_at)
         except PduError as error:
-            slot.give_back()
-            return _failed(refusal(error.command_status), begun_at)
+            failure = lease.carrier.means(error.command_status).failure(error.command_status)
+            return _failed(failure, begun_at, lease.carrier.name)
         except ValueError as error:
-            slot.give_back()
             return _failed(Failure(FailureCode.CONTENT_REJECTED, detail=str(error)), begun_at)
-        except BaseException:
-            slot.give_back()
-            raise
-        await self._submit(link, slot, pdus)
-        return _verdict([part for part, _ in pdus], begun_at)
+        except (Unavailable, LookupError) as error:
+            return self._busy(request, lease.carrier.name, begun_at, str(error), down=True)
+        finally:
+            lease.give_back()
 
     async def _known(self, request: DeliveryRequest, begun_at: datetime) -> Submission | None:
         """What became of an attempt that was begun before; None when nothing has been sent."""
         parts = await self._journal.parts_of(request.message, request.attempt)
-        verdict = _verdict(parts, begun_at) if parts else None
-        return None if verdict is None or verdict.state is SubmissionState.BUSY else verdict
+        if not parts or any(part.state is PartState.RETURNED for part in parts):
+            return None
+        return self._verdict(request, parts, begun_at)
 
-    def _choose(self, request: DeliveryRequest) -> Link | None:
-        if request.provider is not None:
-            return self._links.get(request.provider)
-        return next(iter(self._links.values()), None)
+    async def _lease(
+        self, request: DeliveryRequest, candidates: Sequence[Carrier], until: float
+    ) -> Lease:
+        """Room on the first carrier that has some, waited for until then (loop time).
+
+        Raises Unavailable, and ValueError for a text that no short messages can carry.
+        """
+        priority = PRIORITY[request.category]
+        rebound_by = min(self._loop.time() + REBIND_PATIENCE, until)
+        while True:
+            usable = [carrier for carrier in candidates if carrier.usable]
+            for carrier in usable:
+                lease = carrier.try_lease(self._parts(request, carrier), priority)
+                if lease is not None:
+                    return lease
+            now = self._loop.time()
+            if usable:
+                carrier = min(usable, key=_congestion)
+                if now >= until or carrier.queued >= HELD:
+                    raise Unavailable("the carriers take no more", down=False)
+                key = (request.message, request.attempt)
+                self._backlog.holds(key, request.tenant, request.category, until)
+                try:
+                    return await carrier.lease(
+                        self._parts(request, carrier),
+                        priority=priority,
+                        tenant=request.tenant,
+                        patience=until - now,
+                    )
+                except Unavailable as unavailable:
+                    if not unavailable.down:
+                        raise
+            elif now >= rebound_by or not await self.mesh.change(rebound_by - now):
+                reasons = {carrier.why_not() for carrier in candidates}
+                raise Unavailable("; ".join(sorted(reasons)), down=True)
+
+    def _parts(self, request: DeliveryRequest, carrier: Carrier) -> int:
+        return len(cut(request.content.text, carrier.config, 0).parts)
 
     def _encode(
-        self, request: DeliveryRequest, account: Account, begun_at: datetime
-    ) -> list[tuple[Part, bytes]]:
-        """The attempt's parts, each with its submit_sm body."""
-        text = segment(request.content.text, reference=self._reference & 0xFF)
-        parts = [
+        self,
+        request: DeliveryRequest,
+        config: CarrierConfig,
+        begun_at: datetime,
+        known: Sequence[Part] = (),
+    ) -> _Pdus:
+        """The attempt's parts, new or as they are known, each with its submit_sm body."""
+        reference = known[0].reference if known else self._reference
+        text = cut(request.content.text, config, reference)
+        total = len(text.parts)
+        if not known:
+            self._reference = (reference + total) % REFERENCES
+        parts = known or [
             Part(
                 message=request.message,
                 attempt=request.attempt,
                 part=index,
-                parts=len(text.parts),
-                carrier=account.name,
+                parts=total,
+                carrier=config.name,
                 destination=request.to.lstrip("+"),
-                reference=(self._reference + index) % _REFERENCES,
+                reference=(reference + index) % REFERENCES,
                 receipt_ref=request.receipt_ref,
                 begun_at=begun_at.timestamp(),
             )
-            for index in range(len(text.parts))
+            for index in range(total)
         ]
-        self._reference = (self._reference + len(parts)) % _REFERENCES
-        return _bodies(request, account, parts, text)
+        if len(parts) != total:
+            raise ValueError("the carrier's settings changed between the parts of this message")
+        return list(zip(parts, bodies(request, config, text, reference), strict=True))
 
-    async def _take_up(
-        self, request: DeliveryRequest, account: Account, known: list[Part]
-    ) -> list[tuple[Part, bytes]]:
-        """An attempt that was begun before, of which some parts were certainly not taken."""
-        text = segment(request.content.text, reference=known[0].reference & 0xFF)
-        for part in known:
-            if part.state is PartState.RETURNED:
-                part.state = PartState.BEGUN
-                await self._journal.settle(part)
-        return _bodies(request, account, known, text)
-
-    async def _submit(self, link: Link, slot: Slot, pdus: list[tuple[Part, bytes]]) -> None:
-        """Write the parts that are begun, in order, and note what the carrier answers."""
-        answers = []
-        reserved: Slot | None = slot
-        for part, body in pdus:
-            if part.state is not PartState.BEGUN:
-                continue
+    async def _submit(
+        self,
+        request: DeliveryRequest,
+        lease: Lease,
+        pdus: _Pdus,
+        until: float,
+        begun_at: datetime,
+    ) -> Submission:
+        """Write the parts that are begun, in order, until the carrier has answered each: what it
+        throttled is tried again until then."""
+        carrier = lease.carrier
+        begun = [pdu for pdu in pdus if pdu[0].state is PartState.BEGUN]
+        while True:
+            await self._write(lease, begun, until)
+            back = [pdu for pdu in begun if pdu[0].state is PartState.RETURNED]
+            if not back or not carrier.usable or self._loop.time() >= until:
+                break
+            lease.give_back()
             try:
-                reserved = reserved or await link.slot(SLOT_PATIENCE)
-                self._correlator.submitting(part)
-                answers.append((part, reserved.use(body)))
-            except (Unavailable, NotBound, WindowFull):
-                part.state = PartState.RETURNED
-                self._correlator.answered(part)
-            reserved = None
+                lease = await carrier.lease(
+                    len(back),
+                    priority=PRIORITY[request.category],
+                    tenant=request.tenant,
+                    patience=until - self._loop.time(),
+                )
+            except Unavailable:
+                break
+            for part, _ in back:
+                part.state = PartState.BEGUN
+            begun = back
+        lease.give_back()
+        parts = [part for part, _ in pdus]
+        settled = [self._journal.settle(p) for p in parts if p.state is not PartState.BEGUN]
+        for written in settled:
+            await written
+        return self._verdict(request, parts, begun_at)
+
+    async def _write(self, lease: Lease, pdus: _Pdus, until: float) -> None:
+        carrier = lease.carrier
+        sent_at = self._loop.time()
+        answers = []
+        for part, body in pdus:
+            self._correlator.submitting(part)
+            answers.append((part, lease.submit(body, until)))
         for part, answer in answers:
             try:
                 status, smsc_id = await answer
+            except (NotWritten, NotBound):
+                part.state = PartState.RETURNED
             except OutcomeUnknownError as lost:
+                carrier.counters.unknown += 1
                 logger.warning("%s/%d: no answer: %s", part.message, part.attempt, lost)
+                if isinstance(lost, ResponseTimeout):
+                    self._await_late(carrier, part, lost.late, sent_at)
             else:
-                part.command_status = status
-                if status == 0:
-                    part.state, part.smsc_id = PartState.ACCEPTED, smsc_id or None
-                else:
-                    part.state = PartState.RETURNED if status in BUSY else PartState.REFUSED
+                self._note_answer(carrier, part, status, smsc_id, sent_at)
             self._correlator.answered(part)
-        for written in [self._journal.settle(p) for p, _ in pdus if p.state is not PartState.BEGUN]:
-            await written
+
+    def _note_answer(
+        self, carrier: Carrier, part: Part, status: int, smsc_id: str, sent_at: float
+    ) -> None:
+        carrier.answered(status, sent_at)
+        part.command_status = status
+        if not status:
+            part.state = PartState.ACCEPTED
+            part.smsc_id = comparable(smsc_id, carrier.config.ids.response) if smsc_id else None
+        elif carrier.means(status).throttled:
+            part.state = PartState.RETURNED
+        else:
+            part.state = PartState.REFUSED
+
+    def _await_late(
+        self,
+        carrier: Carrier,
+        part: Part,
+        late: asyncio.Future[tuple[int, str]],
+        sent_at: float,
+    ) -> None:
+        """A response that comes after its timer still brings the id that a receipt will name."""
+
+        def known(written: asyncio.Future[int]) -> None:
+            if not written.cancelled() and written.exception() is None:
+                self._correlator.answered(part)
+
+        def came(answer: asyncio.Future[tuple[int, str]]) -> None:
+            if answer.cancelled() or answer.exception() is not None or part.smsc_id is not None:
+                return
+            self._note_answer(carrier, part, *answer.result(), sent_at)
+            if part.state is PartState.RETURNED:
+                # The cascade has been told that nobody knows, and acts on that.
+                part.state = PartState.REFUSED
+            self._journal.settle(part).add_done_callback(known)
+
+        late.add_done_callback(came)
+
+    # What it means
+
+    def _verdict(
+        self, request: DeliveryRequest, parts: Sequence[Part], begun_at: datetime
+    ) -> Submission:
+        """What the parts' states mean for the attempt."""
+        carrier = parts[0].carrier
+        states = {part.state for part in parts}
+        if PartState.REFUSED in states:
+            refused = next(part for part in parts if part.state is PartState.REFUSED)
+            status = refused.command_status or 0
+            meaning = self.mesh.get(carrier).means(status)
+            return _failed(meaning.failure(status), begun_at, carrier)
+        if PartState.BEGUN in states:
+            return Submission(
+                SubmissionState.UNKNOWN,
+                at=_now(),
+                begun_at=begun_at,
+                provider=carrier,
+                failure=Failure(FailureCode.OUTCOME_UNKNOWN),
+            )
+        if PartState.RETURNED in states:
+            returned = next(part for part in parts if part.state is PartState.RETURNED)
+            status = returned.command_status or 0
+            return self._busy(request, carrier, begun_at, None, status=status)
+        return Submission(
+            SubmissionState.TAKEN,
+            at=_now(),
+            begun_at=begun_at,
+            provider=carrier,
+            level=Level.SENT,
+            provider_ids=tuple(part.smsc_id or "" for part in parts),
+            segments=len(parts),
+        )
+
+    def _busy(
+        self,
+        request: DeliveryRequest,
+        carrier: str,
+        begun_at: datetime,
+        detail: str | None,
+        *,
+        status: int = 0,
+        down: bool = False,
+    ) -> Submission:
+        rate = sum(c.drain_rate for c in self.mesh.carriers)
+        after = self._backlog.returns(
+            (request.message, request.attempt),
+            request.tenant,
+            request.category,
+            self._loop.time(),
+            rate,
+        )
+        if status:
+            failure = self.mesh.get(carrier).means(status).failure(status)
+        else:
+            code = FailureCode.PROVIDER_UNAVAILABLE if down else FailureCode.PROVIDER_THROTTLED
+            failure = Failure(code, detail=detail)
+        return Submission(
+            SubmissionState.BUSY,
+            at=_now(),
+            begun_at=begun_at,
+            provider=carrier,
+            failure=failure,
+            retry_after=round(after, 3),
+        )
+
+    # What the carriers deliver
 
     def _deliverer(self, carrier: str) -> OnDeliver:
         def on_deliver(session: EsmeSession, sequence: int, pdu: DeliverSm | DataSm) -> None:
-            if not self._correlator.on_receipt(carrier, session, sequence, pdu):
+            config = self.mesh.get(carrier).config
+            if self._correlator.on_receipt(carrier, session, sequence, pdu, config.ids.receipt):
+                self.mesh.get(carrier).counters.receipts += 1
+            elif self._on_inbound is not None:
+                self._on_inbound(carrier, session, sequence, pdu)
+            else:
                 # Inbound messages have nowhere to go: refused, so that the carrier knows.
                 logger.warning("carrier %s: deliver_sm is not a receipt, refused", carrier)
                 session.acknowledge(sequence, pdu.command_id, CommandStatus.ESME_RX_P_APPN)
@@ -220,76 +435,9 @@ class BindPool:
             await asyncio.sleep(_PRUNE_EVERY)
 
 
-def _bodies(
-    request: DeliveryRequest, account: Account, parts: Sequence[Part], text: SegmentedText
-) -> list[tuple[Part, bytes]]:
-    sender = request.sender or account.default_sender
-    numeric = sender.lstrip("+").isdigit()
-    pdus = []
-    for part, payload in zip(parts, text.parts, strict=True):
-        udh = text.udh(part.part)
-        pdu = SubmitSm(
-            source_addr_ton=_INTERNATIONAL if numeric else _ALPHANUMERIC,
-            source_addr_npi=_ISDN if numeric else 0,
-            source_addr=sender.lstrip("+"),
-            dest_addr_ton=_INTERNATIONAL,
-            dest_addr_npi=_ISDN,
-            destination_addr=part.destination,
-            esm_class=_UDHI if udh else 0,
-            registered_delivery=_RECEIPT_ALWAYS,
-            data_coding=text.data_coding,
-            short_message=udh + payload,
-            tlvs={_REFERENCE_TLV: part.reference.to_bytes(2, "big")},
-        )
-        pdus.append((part, pdu.encode_body()))
-    return pdus
-
-
-def _verdict(parts: Sequence[Part], begun_at: datetime) -> Submission:
-    """What the parts' states mean for the attempt."""
-    carrier = parts[0].carrier
-    states = {part.state for part in parts}
-    if PartState.REFUSED in states:
-        refused = next(part for part in parts if part.state is PartState.REFUSED)
-        return _failed(refusal(refused.command_status or 0), begun_at, carrier)
-    if PartState.BEGUN in states:
-        return Submission(
-            SubmissionState.UNKNOWN,
-            at=_now(),
-            begun_at=begun_at,
-            provider=carrier,
-            failure=Failure(FailureCode.OUTCOME_UNKNOWN),
-        )
-    if PartState.RETURNED in states:
-        throttled = next(part for part in parts if part.state is PartState.RETURNED)
-        return _busy(carrier, begun_at, None, throttled.command_status)
-    return Submission(
-        SubmissionState.TAKEN,
-        at=_now(),
-        begun_at=begun_at,
-        provider=carrier,
-        level=Level.SENT,
-        provider_ids=tuple(part.smsc_id or "" for part in parts),
-        segments=len(parts),
-    )
-
-
-def _busy(
-    carrier: str, begun_at: datetime, detail: str | None, command_status: int | None = None
-) -> Submission:
-    if command_status:
-        name = status_name(command_status)
-        failure = Failure(FailureCode.PROVIDER_THROTTLED, provider_code=name)
-    else:
-        failure = Failure(FailureCode.PROVIDER_UNAVAILABLE, detail=detail)
-    return Submission(
-        SubmissionState.BUSY,
-        at=_now(),
-        begun_at=begun_at,
-        provider=carrier,
-        failure=failure,
-        retry_after=RETRY_AFTER,
-    )
+def _congestion(carrier: Carrier) -> float:
+    """Roughly how long its queue is, in seconds."""
+    return carrier.queued / max(carrier.drain_rate, 1.0)
 
 
 def _failed(failure: Failure, begun_at: datetime, carrier: str | None = None) -> Submission:

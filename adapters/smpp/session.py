@@ -49,6 +49,8 @@ _SUBMIT_SM = int(CommandId.SUBMIT_SM)
 _SUBMIT_SM_RESP = int(CommandId.SUBMIT_SM_RESP)
 _DELIVER_SM = int(CommandId.DELIVER_SM)
 _DATA_SM = int(CommandId.DATA_SM)
+_ALERT_NOTIFICATION = int(CommandId.ALERT_NOTIFICATION)
+_OUTBIND = int(CommandId.OUTBIND)
 _ENQUIRE_LINK = int(CommandId.ENQUIRE_LINK)
 _ENQUIRE_LINK_RESP = int(CommandId.ENQUIRE_LINK_RESP)
 _UNBIND = int(CommandId.UNBIND)
@@ -67,6 +69,9 @@ _CLOSE_GRACE: Final = 1.0
 _STALL_GRACE: Final = 0.05
 """Seconds between the first suspicion of silence and the verdict."""
 
+DEFAULT_BACKLOG: Final = 1000
+"""Requests of the peer that may wait for their answers from the owner."""
+
 
 class OutcomeUnknownError(Exception):
     """A request was written and no answer came: the peer may or may not have acted on it."""
@@ -77,7 +82,16 @@ class LinkLost(OutcomeUnknownError, ConnectionError):
 
 
 class ResponseTimeout(OutcomeUnknownError, TimeoutError):
-    """The response timer (section 7.2) ran out. The request still holds its window slot."""
+    """The response timer (section 7.2) ran out. The request still holds its window slot.
+
+    The response may still come: `late` then resolves to what the request's own future would have
+    resolved to, (command_status, message_id) of a submit_sm. It fails with LinkLost when the
+    session ends first. Whoever has no use for it may drop it.
+    """
+
+    def __init__(self, message: str, late: asyncio.Future[Any]) -> None:
+        super().__init__(message)
+        self.late: Final = late
 
 
 class BindRefused(Exception):
@@ -106,7 +120,7 @@ class CloseReason(Enum):
     LOST = "lost"
     """The peer closed the connection, or the network did."""
     SILENT = "silent"
-    """Nothing was heard, not even an answer to enquire_link."""
+    """No whole PDU was heard, not even an answer to enquire_link."""
     STALLED = "stalled"
     """Every window slot is held by a request whose response timer ran out."""
     BAD_LENGTH = "bad_length"
@@ -142,32 +156,58 @@ class _State(Enum):
 
 
 class Session(asyncio.Protocol, ABC):
-    """What the two sides of a session share. Made on a running event loop."""
+    """What the two sides of a session share. Made on a running event loop.
 
-    def __init__(self, *, window: int, timers: Timers = DEFAULT_TIMERS) -> None:
+    Whatever the peer sends, a session holds no more than one incomplete PDU, `window` requests of
+    its own and about `backlog` of the peer's, and what one read gives rise to: a peer that does
+    not read its answers, or that asks faster than its owner answers, is not read until it does.
+    """
+
+    def __init__(
+        self,
+        *,
+        window: int,
+        timers: Timers = DEFAULT_TIMERS,
+        on_free: Callable[[], None] | None = None,
+        backlog: int = DEFAULT_BACKLOG,
+    ) -> None:
         if window < 1:
             raise ValueError(f"a window has at least one slot, not {window}")
-        self.window: Final = window
+        self.window = window
+        """Windowed requests that may be unanswered; its owner may change it at any time."""
         self.timers: Final = timers
         self.close_reason: CloseReason | None = None
         self.late_responses = 0
         """Responses that came after their future had been resolved or canceled."""
         self.unexpected_responses = 0
         """Responses that answer no request of ours; they are dropped."""
+        self.unanswered = 0
+        """Requests of the peer that the owner has not answered: its window, as we see it."""
+        self._on_free = on_free
+        self._slot_freed = False
         self._loop = asyncio.get_running_loop()
         self._state = _State.OPEN
         self._transport: asyncio.Transport | None = None
         self._closed: asyncio.Future[CloseReason] = self._loop.create_future()
-        self._remainder = b""
+        # The beginning of a PDU, and how many octets are missing before there is anything to do.
+        # Gathered in place: a frame that comes octet by octet is copied once, not at every read.
+        self._partial = bytearray()
+        self._missing = 0
         self._sequence = 0
         # Windowed requests: future, the command_id that answers it, when it was sent. A dict keeps
         # the order of sending, so the overdue ones are always first.
         self._pending: dict[int, tuple[asyncio.Future[Any], int, float]] = {}
+        # Those of them whose response timer ran out: the `late` of their ResponseTimeout.
+        self._overdue: dict[int, asyncio.Future[Any]] = {}
         # bind and unbind, which no window holds back: future, the command_id that answers.
         self._control: dict[int, tuple[asyncio.Future[int], int]] = {}
         self._drained: asyncio.Future[None] | None = None
         self._out: list[bytes] = []
         self._flush_is_due = False
+        # Why the peer is not read: it does not read us, or its requests are not answered.
+        self._is_stuffed = False
+        self._is_backlogged = False
+        self._backlog = backlog
         self._opened_at = self._last_received = self._loop.time()
         self._enquired_at: float | None = None
         self._suspected = False
@@ -256,11 +296,17 @@ class Session(asyncio.Protocol, ABC):
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio: cut the stream into PDUs and act on each."""
-        self._last_received = self._loop.time()
-        if self._remainder:
-            data = self._remainder + data
+        now = self._loop.time()
+        if self._partial:
+            if len(data) < self._missing:
+                self._partial += data
+                self._missing -= len(data)
+                return
+            data = b"".join((self._partial, data))
+            self._partial.clear()
         position = 0
         available = len(data)
+        needed = HEADER_LENGTH
         # Answers to everything in `data` leave in one write, the one at the end.
         self._flush_is_due = True
         try:
@@ -272,16 +318,25 @@ class Session(asyncio.Protocol, ABC):
                     break
                 end = position + length
                 if end > available:
+                    needed = length
                     break
+                # Only a whole PDU is a sign of life: a drip of octets is not.
+                self._last_received = now
                 position += HEADER_LENGTH
                 if command_id & RESPONSE_BIT:
                     self._response(command_id, command_status, sequence, data, position, end)
                 else:
                     self._request(command_id, sequence, data, position, end)
                 position = end
+            if self._slot_freed:
+                self._slot_freed = False
+                if self._on_free is not None:
+                    self._on_free()
         finally:
             self._flush()
-        self._remainder = data[position:] if self._state is not _State.CLOSED else b""
+        if position < available and self._state is not _State.CLOSED:
+            self._partial += data[position:]
+            self._missing = needed - len(self._partial)
 
     def eof_received(self) -> bool:
         """Called by asyncio: SMPP has no half-open session, so the connection closes."""
@@ -292,13 +347,13 @@ class Session(asyncio.Protocol, ABC):
 
         What it asks would only pile up answers.
         """
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.pause_reading()
+        self._is_stuffed = True
+        self._listen()
 
     def resume_writing(self) -> None:
         """Called by asyncio."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        self._is_stuffed = False
+        self._listen()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio: settle everything that still waits."""
@@ -309,6 +364,7 @@ class Session(asyncio.Protocol, ABC):
         if self._timer is not None:
             self._timer.cancel()
         self._out.clear()
+        self._partial.clear()
         waiting: list[asyncio.Future[Any]] = [entry[0] for entry in self._pending.values()]
         waiting.extend(entry[0] for entry in self._control.values())
         self._pending.clear()
@@ -316,6 +372,12 @@ class Session(asyncio.Protocol, ABC):
         for future in waiting:
             if not future.done():
                 future.set_exception(LinkLost(reason.value))
+        for late in self._overdue.values():
+            if not late.done():
+                late.set_exception(LinkLost(reason.value))
+                # Looked at here, so that nobody has to.
+                late.exception()
+        self._overdue.clear()
         self._closed.set_result(reason)
 
     # -- requests of ours -----------------------------------------------------------------------
@@ -361,8 +423,12 @@ class Session(asyncio.Protocol, ABC):
             self.unexpected_responses += 1
             return
         del self._pending[sequence]
+        self._slot_freed = True
         if future.done():
             self.late_responses += 1
+            late = self._overdue.pop(sequence, None)
+            if late is not None and not late.done():
+                late.set_result(self._result(command_id, command_status, data, start, end))
         else:
             future.set_result(self._result(command_id, command_status, data, start, end))
         if self._drained is not None and not self._drained.done() and not self._unsettled():
@@ -396,6 +462,8 @@ class Session(asyncio.Protocol, ABC):
     def _request(self, command_id: int, sequence: int, data: bytes, start: int, end: int) -> None:
         try:
             if not self._handle(command_id, sequence, data, start, end):
+                if start != end:
+                    decode_body(command_id, 0, data, start, end)
                 self._control_request(command_id, sequence)
         except PduError as error:
             self._refuse(command_id, sequence, error.command_status)
@@ -403,6 +471,30 @@ class Session(asyncio.Protocol, ABC):
     @abstractmethod
     def _handle(self, command_id: int, sequence: int, data: bytes, start: int, end: int) -> bool:
         """Take a request that belongs to this side; False leaves it to `_control_request`."""
+
+    def _took(self) -> None:
+        """The owner is about to get a request that it has to answer."""
+        self.unanswered += 1
+        if self.unanswered >= self._backlog and not self._is_backlogged:
+            self._is_backlogged = True
+            self._listen()
+
+    def _answered(self) -> None:
+        """The owner has answered one."""
+        self.unanswered -= 1
+        if self._is_backlogged and self.unanswered <= self._backlog // 2:
+            self._is_backlogged = False
+            self._last_received = self._loop.time()
+            self._listen()
+
+    def _listen(self) -> None:
+        """Read the peer, or not, as things are now."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._is_stuffed or self._is_backlogged:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
 
     def _control_request(self, command_id: int, sequence: int) -> None:
         if command_id == _ENQUIRE_LINK:
@@ -479,6 +571,9 @@ class Session(asyncio.Protocol, ABC):
             self._timer = self._loop.call_at(due, self._tick)
 
     def _watch_silence(self, now: float) -> float:
+        if self._is_backlogged:
+            # It is this side that does not listen, and its owner that is slow.
+            self._last_received = now
         if self._enquired_at is not None and self._last_received < self._enquired_at:
             due = self._enquired_at + self.timers.enquire_link_timeout
             if now < due:
@@ -502,13 +597,14 @@ class Session(asyncio.Protocol, ABC):
     def _watch_responses(self, now: float) -> float:
         overdue = 0
         due = now + self.timers.response
-        for future, _, sent_at in self._pending.values():
+        for sequence, (future, _, sent_at) in self._pending.items():
             if sent_at + self.timers.response > now:
                 due = sent_at + self.timers.response
                 break
             overdue += 1
             if not future.done():
-                future.set_exception(ResponseTimeout(f"after {self.timers.response} s"))
+                late = self._overdue[sequence] = self._loop.create_future()
+                future.set_exception(ResponseTimeout(f"after {self.timers.response} s", late))
         if overdue >= self.window:
             self._cut(CloseReason.STALLED)
         return due
@@ -528,8 +624,10 @@ class EsmeSession(Session):
         on_deliver: "OnDeliver",
         window: int,
         timers: Timers = DEFAULT_TIMERS,
+        on_free: Callable[[], None] | None = None,
+        backlog: int = DEFAULT_BACKLOG,
     ) -> None:
-        super().__init__(window=window, timers=timers)
+        super().__init__(window=window, timers=timers, on_free=on_free, backlog=backlog)
         self.bind: Final = bind
         self._on_deliver = on_deliver
 
@@ -538,7 +636,8 @@ class EsmeSession(Session):
 
         Resolves to (command_status, message_id); the id is empty when the SMSC refused, and also
         when it accepted without a readable one. Fails with LinkLost or ResponseTimeout when
-        nobody can know the outcome. Canceling the future does not free its slot.
+        nobody can know the outcome; a ResponseTimeout has the late response, if one comes.
+        Canceling the future does not free its slot.
 
         Raises:
             NotBound: not bound, or bound as a receiver.
@@ -551,11 +650,12 @@ class EsmeSession(Session):
         return self._request_windowed(_SUBMIT_SM, body)
 
     def acknowledge(self, sequence: int, command_id: int, status: int = 0) -> None:
-        """Answer the deliver_sm or data_sm that came with `sequence`.
+        """Answer the deliver_sm or data_sm that came with `sequence`: each one, once.
 
         `command_id` is the request's. On a link that has gone this does nothing: the SMSC will
         deliver again.
         """
+        self._answered()
         # Both responses have a message_id, unused and empty (sections 4.6.2 and 4.7.2).
         self._send(command_id | RESPONSE_BIT, status, sequence, b"\0")
 
@@ -576,10 +676,15 @@ class EsmeSession(Session):
             pdu: DeliverSm | DataSm = DeliverSm.decode_body(data, start, end)
         elif command_id == _DATA_SM:
             pdu = DataSm.decode_body(data, start, end)
+        elif command_id in (_ALERT_NOTIFICATION, _OUTBIND):
+            # Neither has a response, and nothing here waits for either.
+            decode_body(command_id, 0, data, start, end)
+            return True
         else:
             return False
         if self._state is _State.OPEN:
             raise PduError(CommandStatus.ESME_RINVBNDSTS, "delivery before the bind")
+        self._took()
         self._on_deliver(self, sequence, pdu)
         return True
 
@@ -603,11 +708,19 @@ async def connect(
     window: int = 10,
     timers: Timers = DEFAULT_TIMERS,
     tls: ssl.SSLContext | None = None,
+    server_name: str | None = None,
+    on_free: Callable[[], None] | None = None,
 ) -> EsmeSession:
     """Connect and bind; `bind` is a BindTransceiver, BindTransmitter or BindReceiver.
 
-    With `tls`, the certificate is checked as the context says, against `host`. `on_deliver` may be
-    called before this returns: an SMSC delivers what waits as soon as it has accepted the bind.
+    With `tls`, the certificate is checked as the context says, against `server_name`, else `host`.
+    `on_deliver` may be called before this returns: an SMSC delivers what waits as soon as it has
+    accepted the bind.
+
+    `on_free` is called when responses, late ones included, have freed window slots: once a read,
+    after all responses of that read, and before the futures' own callbacks. What it submits leaves
+    in the same write as everything else that read gave rise to. It is not told of the bind nor of
+    the end of the session.
 
     Raises:
         BindRefused: the SMSC answered with an error.
@@ -615,10 +728,14 @@ async def connect(
             that went before the answer (LinkLost).
         PduError: a field of `bind` does not fit.
     """
-    session = EsmeSession(bind=bind, on_deliver=on_deliver, window=window, timers=timers)
+    session = EsmeSession(
+        bind=bind, on_deliver=on_deliver, window=window, timers=timers, on_free=on_free
+    )
     try:
         async with asyncio.timeout(timers.session_init):
-            await session._loop.create_connection(lambda: session, host, port, ssl=tls)
+            await session._loop.create_connection(
+                lambda: session, host, port, ssl=tls, server_hostname=server_name if tls else None
+            )
             await session._bind()
     except BindRefused:
         raise
@@ -643,12 +760,11 @@ class SmscSession(Session):
         on_submit: "OnSubmit",
         window: int,
         timers: Timers = DEFAULT_TIMERS,
+        backlog: int = DEFAULT_BACKLOG,
     ) -> None:
-        super().__init__(window=window, timers=timers)
+        super().__init__(window=window, timers=timers, backlog=backlog)
         self.bind: Bind | None = None
         """What the peer bound, or asks to bind, with."""
-        self.unanswered = 0
-        """Submissions of the peer that have not been answered: the window as we see it."""
         self._on_bind = on_bind
         self._on_submit = on_submit
 
@@ -676,11 +792,13 @@ class SmscSession(Session):
     def respond(
         self, sequence: int, command_id: int, status: int = 0, message_id: str = ""
     ) -> None:
-        """Answer the submit_sm or data_sm that came with `sequence`; `command_id` is its own.
+        """Answer the submit_sm or data_sm that came with `sequence`: each one, once.
+
+        `command_id` is the request's.
 
         An error goes without a message id, and without a body (section 4.4.2, note).
         """
-        self.unanswered -= 1
+        self._answered()
         body = b"" if status else message_id.encode("latin-1") + b"\0"
         self._send(command_id | RESPONSE_BIT, status, sequence, body)
 
@@ -719,7 +837,7 @@ class SmscSession(Session):
             return False
         if self._state is _State.OPEN or isinstance(self.bind, BindReceiver):
             raise PduError(CommandStatus.ESME_RINVBNDSTS, "not bound to submit")
-        self.unanswered += 1
+        self._took()
         self._on_submit(self, sequence, pdu)
         return True
 

@@ -16,11 +16,16 @@ Encoding = Literal["gsm7", "ucs2"]
 GSM7_SINGLE: Final = 160
 """Septets in a message of one part."""
 GSM7_PART: Final = 153
-"""Septets in one part of several."""
+"""Septets in one part of several, after a header of `UDH_8` octets."""
 UCS2_SINGLE: Final = 140
 """Octets (70 UTF-16 code units) in a message of one part."""
 UCS2_PART: Final = 134
 """Octets (67 UTF-16 code units) in one part of several."""
+UDH_8: Final = 6
+"""Octets of the header with an 8-bit reference (3GPP TS 23.040 section 9.2.3.24.1)."""
+UDH_16: Final = 7
+"""Octets of the header with a 16-bit reference (section 9.2.3.24.8)."""
+_OCTETS: Final = 140
 MAX_PARTS: Final = 255
 """The concatenation header counts parts in one octet."""
 
@@ -61,9 +66,12 @@ class SegmentedText:
         return bytes((0x05, 0x00, 0x03, self.reference, len(self.parts), index + 1))
 
 
-def segment(text: str, *, reference: int) -> SegmentedText:
+def segment(
+    text: str, *, reference: int, header: int = UDH_8, encoding: Encoding | None = None
+) -> SegmentedText:
     """Cut `text` into short messages: GSM-7 when every character has a septet, otherwise UCS-2.
 
+    Each of several parts leaves room for `header` octets; `encoding` "ucs2" allows no other.
     UCS-2 is UTF-16BE in practice: a surrogate pair stays in one part, as do ESC and its character.
 
     Raises:
@@ -73,14 +81,13 @@ def segment(text: str, *, reference: int) -> SegmentedText:
     """
     if not 0 <= reference <= 0xFF:
         raise ValueError(f"a concatenation reference is 0..255, not {reference}")
-    septets = gsm0338.encode(text)
-    encoding: Encoding
+    septets = gsm0338.encode(text) if encoding != "ucs2" else None
     if septets is not None:
         encoding, payload = "gsm7", septets
-        cuts = [0, *_gsm7_cuts(septets)]
+        cuts = [0, *_gsm7_cuts(septets, (_OCTETS - header) * 8 // 7)]
     else:
         encoding, payload = "ucs2", text.encode("utf-16-be")
-        cuts = [0, *_ucs2_cuts(payload)]
+        cuts = [0, *_ucs2_cuts(payload, (_OCTETS - header) & ~1)]
     if len(cuts) > MAX_PARTS + 1:
         raise TooManyPartsError(f"{len(cuts) - 1} parts; a message has at most {MAX_PARTS}")
     parts = tuple(payload[start:end] for start, end in pairwise(cuts))
@@ -110,12 +117,12 @@ def count_segments(text: str) -> tuple[Encoding, int]:
     return "ucs2", sum(1 for _ in _ucs2_cuts(payload))
 
 
-def _gsm7_cuts(septets: bytes) -> Iterator[int]:
-    return _cuts(septets, GSM7_SINGLE, GSM7_PART, _ends_in_escape)
+def _gsm7_cuts(septets: bytes, part: int = GSM7_PART) -> Iterator[int]:
+    return _cuts(septets, GSM7_SINGLE, part, _ends_in_escape)
 
 
-def _ucs2_cuts(payload: bytes) -> Iterator[int]:
-    return _cuts(payload, UCS2_SINGLE, UCS2_PART, _ends_in_high_surrogate)
+def _ucs2_cuts(payload: bytes, part: int = UCS2_PART) -> Iterator[int]:
+    return _cuts(payload, UCS2_SINGLE, part, _ends_in_high_surrogate)
 
 
 def _ends_in_escape(septets: bytes, end: int) -> int:

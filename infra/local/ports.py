@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from adapters.smpp.config import host_of
 from infra.settings import Settings
 
 HOST = "127.0.0.1"
@@ -42,7 +43,7 @@ class Ports:
             admin=urlsplit(settings.restate.admin).port or defaults.admin,
             endpoint=settings.endpoint.port,
             pool=settings.pool.port,
-            smsc=carrier.port if carrier else defaults.smsc,
+            smsc=host_of(carrier.hosts[0]).port if carrier else defaults.smsc,
             mail=settings.email.port,
         )
 

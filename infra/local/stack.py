@@ -390,15 +390,16 @@ class Stack:
         A list cannot be changed in part from the environment, so it is handed over whole.
         """
         configured = tomllib.loads(self._config.read_text()).get("carriers", [])
+        hosts = [f"{HOST}:{self.ports.smsc}"]
         wrong = [
             carrier
             for carrier in configured
-            if carrier.get("name") == _SIMULATED_CARRIER and carrier.get("port") != self.ports.smsc
+            if carrier.get("name") == _SIMULATED_CARRIER and carrier.get("hosts") != hosts
         ]
         if not wrong:
             return None
         for carrier in wrong:
-            carrier["port"] = self.ports.smsc
+            carrier["hosts"] = hosts
         return list(configured)
 
     def _components(self) -> dict[str, Component]:

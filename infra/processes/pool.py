@@ -7,7 +7,6 @@ process 0.3 ms of CPU less than a stream over HTTP/2.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,11 +15,10 @@ import restate
 from adapters.restate.ingress import RestateIngress
 from adapters.smpp.correlator import Correlator
 from adapters.smpp.journal import Journal
-from adapters.smpp.link import Account
 from adapters.smpp.pool import BindPool
 from handlers.delivery.sms import create_sms_delivery
 from infra.processes.serving import AsgiApp, main
-from infra.settings import Carrier, Settings
+from infra.settings import Settings
 
 
 @asynccontextmanager
@@ -30,7 +28,7 @@ async def pool(settings: Settings) -> AsyncIterator[AsgiApp]:
     journal = Journal(settings.smpp_journal)
     correlator = Correlator(journal, ingress)
     await correlator.recover()
-    binds = BindPool([account(carrier) for carrier in settings.carriers], journal, correlator)
+    binds = BindPool(settings.carriers, journal, correlator)
     try:
         yield restate.app(
             [create_sms_delivery(binds)], identity_keys=list(settings.restate.identity_keys)
@@ -40,23 +38,6 @@ async def pool(settings: Settings) -> AsyncIterator[AsgiApp]:
         await correlator.close()
         await journal.close()
         await ingress.close()
-
-
-def account(carrier: Carrier) -> Account:
-    """A carrier's account from the settings."""
-    return Account(
-        name=carrier.name,
-        host=carrier.host,
-        port=carrier.port,
-        system_id=carrier.system_id,
-        password=carrier.password.get_secret_value(),
-        system_type=carrier.system_type,
-        window=carrier.window,
-        enquire_link_interval=carrier.enquire_link_interval,
-        response_timeout=carrier.response_timeout,
-        default_sender=carrier.default_sender,
-        tls=ssl.create_default_context() if carrier.tls else None,
-    )
 
 
 if __name__ == "__main__":

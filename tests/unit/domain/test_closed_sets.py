@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from adapters.smpp.constants import MessageState
-from adapters.smpp.outcomes import BUSY, FAILED_STATES, LEVELS, REFUSALS, meaning
+from adapters.smpp.outcomes import FAILED_STATES, LEVELS, REFUSALS, THROTTLES, meaning
 from domain.callback import callback_for
 from domain.channels import CHANNELS
 from domain.delivery import Cancel, Receipt, Signal, delivery_service
@@ -57,8 +57,8 @@ def test_every_message_state_has_one_meaning(state: MessageState):
     assert (level is None) != (failure is None)
 
 
-def test_no_refusal_is_also_busy_or_unknown_to_the_cascade():
-    assert not BUSY & set(REFUSALS)
+def test_no_refusal_also_throttles_or_is_unknown_to_the_cascade():
+    assert not THROTTLES & set(REFUSALS)
     assert set(REFUSALS.values()) <= set(POLICIES)
 
 

@@ -209,8 +209,8 @@ def test_the_simulators_port_reaches_the_pool_with_the_other_carriers_unchanged(
 ):
     config = tmp_path / "hermes.toml"
     config.write_text(
-        '[[carriers]]\nname = "simulator"\nport = 2775\nwindow = 7\n'
-        '[[carriers]]\nname = "real"\nport = 1234\n'
+        '[[carriers]]\nname = "simulator"\nhosts = ["127.0.0.1:2775"]\nwindow = 7\n'
+        '[[carriers]]\nname = "real"\nhosts = ["127.0.0.1:1234"]\n'
     )
     ports = Ports.free()
     shown = tmp_path / "shown"
@@ -225,5 +225,5 @@ def test_the_simulators_port_reaches_the_pool_with_the_other_carriers_unchanged(
     with pytest.raises(ComponentFailed):
         stack.start()
     stack.stop()
-    assert f'"port": {ports.smsc}, "window": 7' in shown.read_text()
-    assert '{"name": "real", "port": 1234}' in shown.read_text()
+    assert f'"hosts": ["127.0.0.1:{ports.smsc}"], "window": 7' in shown.read_text()
+    assert '{"name": "real", "hosts": ["127.0.0.1:1234"]}' in shown.read_text()

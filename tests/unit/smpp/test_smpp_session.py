@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import ssl
 
 import pytest
@@ -10,12 +11,14 @@ from adapters.smpp.constants import HEADER_LENGTH, CommandId, CommandStatus
 from adapters.smpp.pdu import (
     HEADER,
     BindReceiver,
+    BindReceiverResp,
     BindTransceiver,
     BindTransceiverResp,
     BindTransmitter,
     DataSm,
     DeliverSm,
     EnquireLink,
+    EnquireLinkResp,
     GenericNack,
     Pdu,
     SubmitSm,
@@ -378,6 +381,112 @@ async def test_an_overdue_request_fails_but_keeps_its_slot(smsc):
     peer.send(SubmitSmResp("b"), (await peer.receive())[2])
     assert await other == (0, "b")
     assert (session.in_flight, session.late_responses) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        ((SubmitSmResp("late"), 0), (0, "late")),
+        ((SubmitSmResp(), CommandStatus.ESME_RTHROTTLED), (CommandStatus.ESME_RTHROTTLED, "")),
+        ((GenericNack(), CommandStatus.ESME_RINVCMDID), (CommandStatus.ESME_RINVCMDID, "")),
+    ],
+)
+async def test_a_late_response_is_not_lost(smsc, answer, outcome):
+    session, peer = await smsc.session(window=2, timers=Timers(enquire_link=5, response=0.05))
+    with pytest.raises(ResponseTimeout) as caught:
+        await session.submit(MESSAGE)
+    assert not caught.value.late.done()
+    pdu, status = answer
+    peer.send(pdu, (await peer.receive())[2], status)
+    assert await caught.value.late == outcome
+
+
+async def test_a_late_response_that_never_comes_is_a_lost_link(smsc, caplog):
+    session, _ = await smsc.session(window=3, timers=Timers(enquire_link=5, response=0.05))
+    outcomes = [session.submit(MESSAGE) for _ in range(2)]
+    timeouts = await asyncio.gather(*outcomes, return_exceptions=True)
+    session.abort()
+    await session.closed
+    with pytest.raises(LinkLost, match="aborted"):
+        await timeouts[0].late
+    # Nobody looks at the second one: asyncio must not complain of it.
+    del timeouts, outcomes
+    gc.collect()
+    assert not caplog.records
+
+
+async def test_a_receiver_keeps_its_link_alive_and_is_delivered_to(smsc):
+    delivered = asyncio.Queue()
+    connecting = asyncio.ensure_future(
+        connect(
+            "127.0.0.1",
+            smsc.port,
+            bind=BindReceiver("a", "b"),
+            on_deliver=lambda _, sequence, pdu: delivered.put_nowait((sequence, pdu)),
+            timers=QUICK,
+        )
+    )
+    peer = await smsc.peers.get()
+    _, _, sequence, _ = await peer.receive()
+    peer.send(BindReceiverResp("peer"), sequence)
+    session = await connecting
+    for _ in range(3):
+        head = await peer.reader.readexactly(HEADER_LENGTH)
+        assert HEADER.unpack(head)[1] == CommandId.ENQUIRE_LINK
+        peer.send(EnquireLinkResp(), HEADER.unpack(head)[3])
+    peer.send(EnquireLink(), 8)
+    assert (await peer.receive())[:3] == (CommandId.ENQUIRE_LINK_RESP, 0, 8)
+    peer.send(RECEIPT, 9)
+    assert await delivered.get() == (9, RECEIPT)
+    session.abort()
+    assert session.free == 0
+
+
+async def test_the_owner_is_told_once_a_read_that_slots_are_free(smsc):
+    told = []
+    session, peer = await smsc.session(window=4, on_free=lambda: told.append(session.free))
+    outcomes = [session.submit(MESSAGE) for _ in range(4)]
+    sequences = [(await peer.receive())[2] for _ in range(4)]
+    peer.send(b"".join(encode(SubmitSmResp("x"), sequence_number=n) for n in sequences[:3]))
+    await asyncio.gather(*outcomes[:3])
+    assert told == [3]
+    # What frees no slot is no news.
+    peer.send(SubmitSmResp("x"), sequences[0])
+    peer.send(EnquireLink(), 1)
+    await peer.receive()
+    assert told == [3]
+    peer.send(SubmitSmResp("x"), sequences[3])
+    await outcomes[3]
+    assert told == [3, 4]
+
+
+async def test_the_owner_is_told_of_a_slot_that_a_late_response_frees(smsc):
+    told = asyncio.Queue()
+    session, peer = await smsc.session(
+        window=2,
+        timers=Timers(enquire_link=5, response=0.05),
+        on_free=lambda: told.put_nowait(session.free),
+    )
+    with pytest.raises(ResponseTimeout):
+        await session.submit(MESSAGE)
+    assert told.empty()
+    peer.send(SubmitSmResp("late"), (await peer.receive())[2])
+    assert await told.get() == 2
+
+
+async def test_what_the_owner_submits_when_told_leaves_in_the_same_write(smsc):
+    def refill():
+        while session.free:
+            session.submit(MESSAGE)
+
+    session, peer = await smsc.session(window=20, on_free=refill)
+    refill()
+    sequences = [(await peer.receive())[2] for _ in range(20)]
+    peer.send(b"".join(encode(SubmitSmResp("x"), sequence_number=n) for n in sequences))
+    frame = HEADER_LENGTH + len(MESSAGE.encode_body())
+    assert len(await peer.reader.read(65536)) == 20 * frame
+    assert session.free == 0
+    session.abort()
 
 
 async def test_a_window_full_of_overdue_requests_closes_the_session(smsc):

@@ -10,7 +10,7 @@ import pytest
 
 from adapters.smpp.correlator import Correlator
 from adapters.smpp.journal import Journal
-from adapters.smpp.link import Account
+from adapters.smpp.config import CarrierConfig
 from adapters.smpp.pool import BindPool
 from adapters.smpp.session import SmscSession
 from domain.delivery import DeliveryRequest
@@ -56,8 +56,16 @@ class Pool:
         self.closed = False
 
     @property
-    def link(self):
-        return self.binds.links[0]
+    def carrier(self):
+        return self.binds.mesh.carriers[0]
+
+    @property
+    def bound(self):
+        return self.carrier.bound
+
+    @property
+    def binds_made(self):
+        return sum(c.binds for c in self.carrier.health().connections)
 
     async def close(self):
         """As at the end of the process. What the journal then holds is what a killed process
@@ -139,6 +147,21 @@ async def carrier():
     carrier.stop()
 
 
+def config_for(port, **more):
+    """A carrier's account with what listens on a port of this machine."""
+    return CarrierConfig(
+        **{
+            "name": "carrier",
+            "hosts": (f"127.0.0.1:{port}",),
+            "tls": False,
+            "system_id": "hermes",
+            "password": "hermes",
+            "response_timeout": 0.2,
+            **more,
+        }
+    )
+
+
 @pytest.fixture
 async def pool(tmp_path):
     """Starts pools on one journal file: `await pool(smsc)`, again after its `close`."""
@@ -146,13 +169,11 @@ async def pool(tmp_path):
 
     async def start(smsc, *, sink=None, bound=True, **account):
         sink = sink or Sink()
-        defaults = {"name": "carrier", "host": "127.0.0.1", "port": smsc.port}
-        login = {"system_id": "hermes", "password": "hermes", "response_timeout": 0.2}
-        pool = Pool(tmp_path / "smpp.db", [Account(**{**defaults, **login, **account})], sink)
+        pool = Pool(tmp_path / "smpp.db", [config_for(smsc.port, **account)], sink)
         pools.append(pool)
         await pool.correlator.recover()
         if bound:
-            await eventually(lambda: pool.link.bound)
+            await eventually(lambda: pool.bound)
         return pool
 
     yield start

@@ -92,14 +92,14 @@ async def test_node_smsc_reads_the_parts_of_a_long_message(
 async def test_node_smsc_is_asked_whether_it_is_there(node_smsc, pool, request_for):
     hermes = await pool(node_smsc, enquire_link_interval=0.05)
     await eventually(lambda: node_smsc.enquired >= 5)
-    assert (hermes.link.binds, hermes.link.bound) == (1, True)
+    assert (hermes.binds_made, hermes.bound) == (1, True)
     assert (await hermes.deliver(request_for())).state is SubmissionState.TAKEN
 
 
 async def test_node_smsc_refuses_the_password(node_smsc, pool):
     hermes = await pool(node_smsc, password="wrong", bound=False)
-    await eventually(lambda: hermes.link.last_error)
-    assert "ESME_RINVPASWD" in hermes.link.last_error
+    await eventually(lambda: hermes.carrier.health().last_error)
+    assert "ESME_RINVPASWD" in hermes.carrier.health().last_error
 
 
 async def test_smpplib_is_served_by_the_simulator(smsc):

@@ -179,7 +179,7 @@ async def test_a_receipt_on_another_bind_of_the_carrier_counts(carrier, pool, re
     carrier.answer("A1")
     await delivering
     carrier.sessions[0].abort()
-    await eventually(lambda: hermes.link.binds == 2)
+    await eventually(lambda: hermes.binds_made == 2)
     assert await carrier.deliver(receipt("A1")) == 0
     await told(hermes)
 
