@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from domain.delivery import Submission
-from domain.message import MessageOrder
+from domain.message import Category, MessageOrder
 from domain.timeline import Entry, Record, Status
 
 
@@ -124,3 +124,14 @@ class CascadeEngine(Protocol):
 
     async def ready(self) -> bool:
         """True when Restate answers its health check."""
+
+
+class Pressure(Protocol):
+    """How long the queues before the providers are."""
+
+    def wait(self, tenant: str, channel: str, category: Category) -> float:
+        """Seconds that a message accepted now would wait before it is submitted, as far as is
+        known; 0 when nothing waits. Infinite when nothing is taken at all."""
+
+    def accepted(self, tenant: str, channel: str) -> None:
+        """A message has been accepted whose first step is this channel, and is due now."""

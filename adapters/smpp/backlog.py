@@ -9,9 +9,7 @@ Pure: the time comes from the caller, in seconds of any clock that only goes for
 
 from __future__ import annotations
 
-import math
 from collections import Counter, deque
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from domain.message import Category
@@ -33,37 +31,55 @@ _BLIND_RATE = 200.0
 _LONG_GONE = 10.0
 """Seconds after its appointed return when a request counts as canceled."""
 _MEASURED_OVER = 5.0
+_SETTLING = 1.0
+"""Seconds for which something must have waited before its pace is believed."""
+_LAG_VALID = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """What a tenant has waiting in one category. `wait` is seconds until the last of it is taken,
-    by today's rate; infinite when nothing is taken at all."""
+    """What a tenant has waiting in one category.
+
+    `per_second` is how many of the tenant's messages the carriers take while some wait, None until
+    that is known.
+    """
 
     tenant: str
     category: Category
     waiting: int
-    wait: float
+    per_second: float | None
 
 
 class Backlog:
     """The requests that wait, held here or told to come back."""
 
     def __init__(self, now: float) -> None:
+        self.arrived: Counter[str] = Counter()
+        """First attempts of each tenant's messages that have come here since the start."""
         self._waiting: dict[tuple[str, int], tuple[str, Category, float]] = {}
         self._counts: Counter[tuple[str, Category]] = Counter()
         self._next_return = now
         self._taken: deque[tuple[float, str, int]] = deque()
-        self._began = now
+        self._pressed_since: float | None = None
         self._lag = 0.0
+        self._lag_at = now
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def holds(self, key: tuple[str, int], tenant: str, category: Category, until: float) -> None:
+    def arrives(self, key: tuple[str, int], tenant: str) -> None:
+        """A request comes, perhaps not for the first time."""
+        if key[1] == 1 and key not in self._waiting:
+            self.arrived[tenant] += 1
+
+    def holds(
+        self, key: tuple[str, int], tenant: str, category: Category, now: float, until: float
+    ) -> None:
         """A request waits here until it has room, at most until then."""
         if key not in self._waiting:
             self._counts[tenant, category] += 1
+            if self._pressed_since is None:
+                self._pressed_since = now
         self._waiting[key] = (tenant, category, until)
 
     def returns(
@@ -77,14 +93,12 @@ class Backlog:
         if category is Category.OTP:
             after = SOONEST_RETURN
         else:
+            apart = 1 / (max(rate * _EAGERNESS, 1.0) if rate else _BLIND_RATE)
             earliest = now + SOONEST_RETURN
-            self._next_return = max(
-                self._next_return + 1 / (max(rate * _EAGERNESS, 1.0) if rate else _BLIND_RATE),
-                earliest,
-            )
+            self._next_return = max(self._next_return + apart, earliest)
             self._next_return = min(self._next_return, now + LATEST_RETURN)
             after = self._next_return - now
-        self.holds(key, tenant, category, now + after)
+        self.holds(key, tenant, category, now, now + after)
         return after
 
     def left(self, key: tuple[str, int]) -> None:
@@ -92,6 +106,8 @@ class Backlog:
         found = self._waiting.pop(key, None)
         if found is not None:
             self._counts[found[0], found[1]] -= 1
+            if not self._waiting:
+                self._pressed_since = None
 
     def took(self, tenant: str, now: float) -> None:
         """The carriers took one of a tenant's messages."""
@@ -103,33 +119,42 @@ class Backlog:
             self._taken.append((now, tenant, 1))
             self._forget_taken(now)
 
-    def lagged(self, seconds: float) -> None:
-        """How long a request took from the cascade's decision to this process."""
+    def lagged(self, seconds: float, now: float) -> None:
+        """A request took this long from the cascade's decision to this process."""
         self._lag += (max(seconds, 0.0) - self._lag) * 0.05
+        self._lag_at = now
 
-    @property
-    def lag(self) -> float:
+    def lag(self, now: float) -> float:
         """Seconds between a cascade's decision and its arrival here, of late."""
-        return self._lag
+        return self._lag if now - self._lag_at < _LAG_VALID else 0.0
 
-    def queues(self, now: float) -> Iterable[Queue]:
+    def queues(self, now: float) -> list[Queue]:
         """Every queue that is not empty."""
         self._forget(now)
         self._forget_taken(now)
+        pace = self._pace(now)
+        return [
+            Queue(tenant, category, waiting, None if pace is None else pace[tenant])
+            for (tenant, category), waiting in self._counts.items()
+            if waiting > 0
+        ]
+
+    def _pace(self, now: float) -> dict[str, float] | None:
+        """What the carriers take of each waiting tenant's messages a second, while there is a
+        queue; None before that can be said."""
+        if self._pressed_since is None:
+            return None
+        span = min(now - self._pressed_since, _MEASURED_OVER)
+        if span < _SETTLING:
+            return None
         taken: Counter[str] = Counter()
-        for _, tenant, count in self._taken:
-            taken[tenant] += count
-        span = min(max(now - self._began, 0.1), _MEASURED_OVER)
-        for (tenant, category), waiting in self._counts.items():
-            if waiting <= 0:
-                continue
-            ahead = sum(
-                count
-                for (other, of), count in self._counts.items()
-                if other == tenant and PRIORITY[of] <= PRIORITY[category]
-            )
-            rate = taken[tenant] / span
-            yield Queue(tenant, category, waiting, ahead / rate if rate else math.inf)
+        for at, tenant, count in self._taken:
+            if at >= now - span:
+                taken[tenant] += count
+        waiting = {tenant for (tenant, _), count in self._counts.items() if count > 0}
+        # A tenant who has just begun will get a fair share, whatever it had so far.
+        share = taken.total() / len(waiting | set(taken))
+        return {tenant: max(taken[tenant], share) / span for tenant in waiting}
 
     def _forget(self, now: float) -> None:
         gone = [key for key, (_, _, due) in self._waiting.items() if due + _LONG_GONE < now]

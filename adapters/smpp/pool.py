@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from adapters.smpp.backlog import PRIORITY, Backlog, Queue
@@ -78,11 +78,16 @@ class BindPool:
     @property
     def lag(self) -> float:
         """Seconds from a cascade's decision to its arrival here, of late."""
-        return self._backlog.lag
+        return self._backlog.lag(self._loop.time())
+
+    @property
+    def arrived(self) -> Mapping[str, int]:
+        """First attempts that have come since the start, by tenant."""
+        return self._backlog.arrived
 
     def queues(self) -> list[Queue]:
         """What waits for the carriers, by tenant and category."""
-        return list(self._backlog.queues(self._loop.time()))
+        return self._backlog.queues(self._loop.time())
 
     async def close(self) -> None:
         """Let what is under way finish for a moment, then unbind from every carrier."""
@@ -115,8 +120,9 @@ class BindPool:
     async def _deliver(self, request: DeliveryRequest) -> Submission:
         key = (request.message, request.attempt)
         begun_at = _now()
+        self._backlog.arrives(key, request.tenant)
         if request.since is not None:
-            self._backlog.lagged((begun_at - request.since).total_seconds())
+            self._backlog.lagged((begun_at - request.since).total_seconds(), self._loop.time())
         busy = False
         try:
             submission = await self._attempt(request, begun_at)
@@ -202,7 +208,7 @@ class BindPool:
                 if now >= until or carrier.queued >= HELD:
                     raise Unavailable("the carriers take no more", down=False)
                 key = (request.message, request.attempt)
-                self._backlog.holds(key, request.tenant, request.category, until)
+                self._backlog.holds(key, request.tenant, request.category, now, until)
                 try:
                     return await carrier.lease(
                         self._parts(request, carrier),

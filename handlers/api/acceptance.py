@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 from dataclasses import dataclass
 from typing import Final
@@ -23,6 +24,7 @@ _log: Final = logging.getLogger("hermes.api")
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 0.25
 _MAX_KEY_LENGTH: Final = 255
+_LONGEST_RETRY_AFTER: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +76,12 @@ async def accept(services: Services, submission: Submission) -> Acceptance:
 
 async def _take(services: Services, submission: Submission) -> Acceptance:
     order = _order(services, submission, fingerprint=None)
+    _check_queue(services, order)
     message_id = fresh_id(order.accepted_at, os.urandom(RANDOMNESS))
     await services.engine.start(
         message_id, order, traceparent=submission.trace.traceparent, repeatable=False
     )
+    _count(services, order)
     await _list(services, message_id, order)
     return Acceptance(message_id, order, replayed=False)
 
@@ -90,10 +94,12 @@ async def _take_once(services: Services, submission: Submission, key: str) -> Ac
     if listed is not None:
         return _replay(message_id, listed.order, fingerprint)
     order = _order(services, submission, fingerprint)
+    _check_queue(services, order)
     new = await services.engine.start(
         message_id, order, traceparent=submission.trace.traceparent, repeatable=True
     )
     if new:
+        _count(services, order)
         await _list(services, message_id, order)
         return Acceptance(message_id, order, replayed=False)
     # Another request with this key is under way, or one broke off before it was listed.
@@ -112,6 +118,22 @@ def _order(services: Services, submission: Submission, fingerprint: str | None) 
         trace_id=submission.trace.id,
         private_callbacks=services.private_callbacks,
     )
+
+
+def _check_queue(services: Services, order: MessageOrder) -> None:
+    """Raises Problem `queue_full` when the message would wait too long for its first step."""
+    if order.send_at is not None:
+        return
+    wait = services.pressure.wait(order.tenant, order.plan[0].channel, order.category)
+    limit = services.limits.queue_wait
+    if wait > limit:
+        after = math.ceil(min(max(wait - limit, 1), _LONGEST_RETRY_AFTER))
+        raise Problem("queue_full", headers={"Retry-After": str(after)})
+
+
+def _count(services: Services, order: MessageOrder) -> None:
+    if order.send_at is None:
+        services.pressure.accepted(order.tenant, order.plan[0].channel)
 
 
 def _replay(message_id: str, first: MessageOrder, fingerprint: str) -> Acceptance:

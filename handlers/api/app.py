@@ -12,11 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from domain.ports import CascadeEngine, EngineUnavailable, KeyRing, MessageLog
+from domain.ports import CascadeEngine, EngineUnavailable, KeyRing, MessageLog, Pressure
 from handlers.api import batch, docs, health, listing, messages, openapi
 from handlers.api.door import Door
 from handlers.api.problems import Problem, engine_unavailable
-from handlers.api.services import Limits, Services, utc_now
+from handlers.api.services import Limits, NoPressure, Services, utc_now
 
 VERSION = "1"
 """Of the API, as in its paths."""
@@ -50,11 +50,12 @@ def create_app(
     clock: Callable[[], datetime] = utc_now,
     limits: Limits | None = None,
     allow_private_callbacks: bool = False,
+    pressure: Pressure | None = None,
 ) -> HermesApi:
     """The ASGI application. It owns none of its ports: the caller opens and closes them.
 
     `clock` gives aware UTC times. `allow_private_callbacks` admits http and private hosts in
-    `status_callback`, for development.
+    `status_callback`, for development. `pressure` says how long the queues are.
     """
     services = Services(
         keys=keys,
@@ -63,6 +64,7 @@ def create_app(
         clock=clock,
         limits=limits or Limits(),
         private_callbacks=allow_private_callbacks,
+        pressure=pressure or NoPressure(),
     )
     app = HermesApi(
         title="Hermes",

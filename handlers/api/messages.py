@@ -107,7 +107,12 @@ def add_routes(router: APIRouter, services: Services) -> Endpoint:
             "Idempotent-Replayed": "`true` when an earlier request had brought the message.",
         },
         parameters=[operation.IDEMPOTENCY_KEY, operation.TRACEPARENT],
-        problems=[*BODY_PROBLEMS, "idempotency_key_reused", "request_in_progress"],
+        problems=[
+            *BODY_PROBLEMS,
+            "idempotency_key_reused",
+            "request_in_progress",
+            "queue_full",
+        ],
     )
     operation.add(
         router,

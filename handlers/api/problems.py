@@ -85,6 +85,12 @@ PROBLEMS: Final[dict[str, Kind]] = {
     "invalid_cursor": Kind(
         400, "Invalid cursor", "Pass `next_cursor` of the page before, unchanged."
     ),
+    "queue_full": Kind(
+        429,
+        "Too many messages waiting",
+        "Your messages that wait for the carriers already take longer than they may. Nothing was "
+        "accepted. Repeat after `Retry-After` seconds, more slowly.",
+    ),
     "engine_unavailable": Kind(
         503,
         "Engine unavailable",

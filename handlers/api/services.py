@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from domain.ports import CascadeEngine, KeyRing, MessageLog
+from domain.message import Category
+from domain.ports import CascadeEngine, KeyRing, MessageLog, Pressure
 
 
 def utc_now() -> datetime:
@@ -20,7 +21,8 @@ class Limits:
 
     `batch_concurrency` bounds the messages that all batches together hand over at a time.
     `repeat_patience` is how long a repeated request waits for the first one's answer.
-    `probe_timeout` bounds each check of /readyz.
+    `probe_timeout` bounds each check of /readyz. A message that would wait longer than
+    `queue_wait` before it is submitted is not accepted.
     """
 
     message_body: int = 64 * 1024
@@ -28,6 +30,18 @@ class Limits:
     batch_concurrency: int = 64
     repeat_patience: float = 2.0
     probe_timeout: float = 2.0
+    queue_wait: float = 60.0
+
+
+class NoPressure:
+    """Where nobody counts: nothing ever waits."""
+
+    def wait(self, tenant: str, channel: str, category: Category) -> float:
+        """See `domain.ports.Pressure`."""
+        return 0.0
+
+    def accepted(self, tenant: str, channel: str) -> None:
+        """See `domain.ports.Pressure`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +54,4 @@ class Services:
     clock: Callable[[], datetime] = utc_now
     limits: Limits = field(default_factory=Limits)
     private_callbacks: bool = False
+    pressure: Pressure = field(default_factory=NoPressure)

@@ -1,0 +1,139 @@
+"""What the API knows of the queues before the carriers: the bind pools' own count, and what is on
+its way to them.
+
+The pools are asked a few times a second. Between two answers, and while Restate is behind, this
+process counts what it has accepted and the pools have not seen yet: a flood would otherwise be
+noticed only after it had been let in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import Counter
+from collections.abc import Sequence
+from http import HTTPStatus
+
+import msgspec
+
+from adapters.restate.http import HttpClient
+from adapters.smpp.backlog import PRIORITY
+from domain.message import Category
+
+logger = logging.getLogger(__name__)
+
+INTERVAL = 0.25
+"""Seconds between two questions."""
+_TIMEOUT = 2.0
+_BEHIND = 1.0
+"""Seconds of lag from which on Restate counts as behind."""
+_PATH = "/admin/v1/queues"
+
+
+class QueueReport(msgspec.Struct, frozen=True):
+    """One tenant's queue of one category; see `adapters.smpp.backlog.Queue`."""
+
+    tenant: str
+    category: Category
+    waiting: int
+    per_second: float | None = None
+
+
+class PoolReport(msgspec.Struct, frozen=True):
+    """What one bind pool says. `boot` changes with its process; `arrived` counts first attempts
+    by tenant since then; `lag_s` is how long they took from the cascade's decision."""
+
+    boot: str
+    lag_s: float
+    arrived: dict[str, int]
+    queues: list[QueueReport]
+
+
+_decode = msgspec.json.Decoder(PoolReport).decode
+
+
+class PoolPressure:
+    """Follows the bind pools at `urls`. Made on a running event loop."""
+
+    def __init__(self, urls: Sequence[str], key: str) -> None:
+        self._header = f"authorization: Bearer {key}\r\n"
+        self._clients = {url: HttpClient(url, connections=1, timeout=_TIMEOUT) for url in urls}
+        self._reports: dict[str, PoolReport] = {}
+        self._seen: dict[str, tuple[str, dict[str, int]]] = {}
+        self._on_the_way: Counter[str] = Counter()
+        self._waiting: Counter[tuple[str, int]] = Counter()
+        self._pace: dict[str, float] = {}
+        self._lag = 0.0
+        self._following = asyncio.get_running_loop().create_task(self._follow())
+
+    async def close(self) -> None:
+        """Stop asking."""
+        self._following.cancel()
+        await asyncio.gather(self._following, return_exceptions=True)
+        for client in self._clients.values():
+            await client.close()
+
+    def wait(self, tenant: str, channel: str, category: Category) -> float:
+        """See `domain.ports.Pressure`."""
+        if channel != "sms":
+            return 0.0
+        priority = PRIORITY[category]
+        waiting = self._waiting[tenant, priority]
+        if not waiting:
+            return self._lag if self._lag > _BEHIND else 0.0
+        pace = self._pace.get(tenant)
+        if pace is None:
+            return self._lag
+        ahead = waiting + self._on_the_way[tenant]
+        return ahead / pace if pace else math.inf
+
+    def accepted(self, tenant: str, channel: str) -> None:
+        """See `domain.ports.Pressure`."""
+        if channel == "sms":
+            self._on_the_way[tenant] += 1
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.gather(*(self._ask(url) for url in self._clients))
+            self._sum_up()
+            await asyncio.sleep(INTERVAL)
+
+    async def _ask(self, url: str) -> None:
+        try:
+            answer = await self._clients[url].request("GET", _PATH, headers=self._header)
+            if answer.status != HTTPStatus.OK:
+                raise OSError(f"HTTP {answer.status}")
+            report = _decode(answer.body)
+        except (OSError, TimeoutError, msgspec.MsgspecError) as error:
+            # What it last said holds: a pool that is gone takes nothing, and the count of what is
+            # on the way goes on growing.
+            logger.debug("no report from %s: %s", url, error)
+            return
+        boot, before = self._seen.get(url, (report.boot, report.arrived))
+        if boot != report.boot:
+            before = {}
+        for tenant, count in report.arrived.items():
+            arrived = count - before.get(tenant, 0)
+            if arrived > 0:
+                self._on_the_way[tenant] = max(self._on_the_way[tenant] - arrived, 0)
+        self._seen[url] = (report.boot, report.arrived)
+        self._reports[url] = report
+
+    def _sum_up(self) -> None:
+        reports = list(self._reports.values())
+        self._lag = max((report.lag_s for report in reports), default=0.0)
+        self._waiting = Counter()
+        self._pace = {}
+        for report in reports:
+            for queue in report.queues:
+                for priority in PRIORITY.values():
+                    if PRIORITY[queue.category] <= priority:
+                        self._waiting[queue.tenant, priority] += queue.waiting
+            paces = {q.tenant: q.per_second for q in report.queues if q.per_second is not None}
+            for tenant, pace in paces.items():
+                self._pace[tenant] = self._pace.get(tenant, 0.0) + pace
+        if not any(self._waiting.values()) and self._lag < _BEHIND:
+            # Nothing is held up anywhere: what was counted and did not come was canceled, or went
+            # to a pool that no longer says so.
+            self._on_the_way.clear()

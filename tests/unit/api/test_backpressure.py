@@ -1,0 +1,98 @@
+"""429 before a queue outlives its limit, and only for those whom it concerns."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import httpx
+import pytest
+
+from domain.message import Category
+from handlers.api.app import create_app
+from handlers.api.services import Limits
+from tests.fakes import FakeClock, FakeEngine, FakeKeys, FakeLog
+from tests.unit.api.conftest import ALICE, BOB, MESSAGE, World
+
+LIMIT = 10.0
+
+
+class FakePressure:
+    """Waits by (tenant, channel, category); what it was told of."""
+
+    def __init__(self) -> None:
+        self.waits: dict[tuple[str, str, Category], float] = {}
+        self.told: list[tuple[str, str]] = []
+
+    def wait(self, tenant: str, channel: str, category: Category) -> float:
+        return self.waits.get((tenant, channel, category), 0.0)
+
+    def accepted(self, tenant: str, channel: str) -> None:
+        self.told.append((tenant, channel))
+
+
+@pytest.fixture
+def pressure():
+    return FakePressure()
+
+
+@pytest.fixture
+async def world(pressure):
+    keys = FakeKeys({ALICE: "alice", BOB: "bob"})
+    log, engine, clock = FakeLog(), FakeEngine(), FakeClock()
+    app = create_app(
+        keys, log, engine, clock=clock, limits=Limits(queue_wait=LIMIT), pressure=pressure
+    )
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://hermes.example") as client:
+        yield World(app, keys, log, engine, clock, client)
+
+
+@pytest.mark.parametrize(
+    ("wait", "retry_after"), [(10.5, "1"), (14.2, "5"), (500.0, "60"), (math.inf, "60")]
+)
+async def test_a_queue_beyond_its_limit_takes_no_more(world, pressure, wait, retry_after):
+    pressure.waits["alice", "sms", Category.TRANSACTIONAL] = wait
+    answer = await world.post()
+    assert (answer.status_code, answer.json()["code"]) == (429, "queue_full")
+    assert answer.headers["retry-after"] == retry_after
+    assert world.nothing_happened()
+    assert pressure.told == []
+
+
+@pytest.mark.parametrize("wait", [0.0, LIMIT])
+async def test_a_queue_within_its_limit_takes_more_and_is_told(world, pressure, wait):
+    pressure.waits["alice", "sms", Category.TRANSACTIONAL] = wait
+    assert (await world.post()).status_code == 202
+    assert pressure.told == [("alice", "sms")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"category": "otp"}, ALICE),
+        ({}, BOB),
+        ({"to": {"email": "a@example.com"}, "content": {"text": "x", "subject": "y"}}, ALICE),
+    ],
+    ids=["a more urgent category", "another tenant", "another channel"],
+)
+async def test_others_are_not_concerned(world, pressure, changes: dict[str, Any], key):
+    pressure.waits["alice", "sms", Category.TRANSACTIONAL] = math.inf
+    assert (await world.post({**MESSAGE, **changes}, key=key)).status_code == 202
+
+
+async def test_a_repeated_request_gets_its_first_answer_whatever_waits_now(world, pressure):
+    headers = {"Idempotency-Key": "once"}
+    first = await world.post(headers=headers)
+    pressure.waits["alice", "sms", Category.TRANSACTIONAL] = math.inf
+    again = await world.post(headers=headers)
+    assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
+    assert len(pressure.told) == 1
+
+
+async def test_each_message_of_a_batch_is_asked_for_itself(world, pressure):
+    pressure.waits["alice", "sms", Category.MARKETING] = math.inf
+    answer = await world.batch([MESSAGE, {**MESSAGE, "category": "marketing"}])
+    [taken, refused] = answer.json()["results"]
+    assert taken["message"]["id"]
+    assert refused["problem"]["code"] == "queue_full"
