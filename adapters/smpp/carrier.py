@@ -167,6 +167,7 @@ class Carrier:
         self._queue: FairQueue[_Waiter] = FairQueue()
         self._queued = 0
         self._wake: asyncio.TimerHandle | None = None
+        self._wake_at = 0.0
         self._connections: dict[int, Connection] = {}
         self._supervisor = Supervisor(self._intensity, self._escalated)
         self._lost_error: str | None = None
@@ -501,10 +502,12 @@ class Carrier:
         return best
 
     def _look_again(self, at: float) -> None:
+        # The handles of uvloop do not say when they are due.
         if self._wake is not None:
-            if self._wake.when() <= at and not self._wake.cancelled():
+            if self._wake_at <= at:
                 return
             self._wake.cancel()
+        self._wake_at = at
         self._wake = self._loop.call_at(at, self._woken)
 
     def _woken(self) -> None:

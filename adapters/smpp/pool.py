@@ -47,6 +47,8 @@ KEEP = 8 * 86400.0
 """Seconds for which the journal is kept: longer than any message lives."""
 
 _PRUNE_EVERY = 3600.0
+_ALWAYS_ONE_PART = 35
+"""Characters that fit a short message even if each is a surrogate pair."""
 _Pdus = list[tuple[Part, bytes]]
 
 OnInbound = Callable[[str, EsmeSession, int, DeliverSm | DataSm], None]
@@ -224,7 +226,9 @@ class BindPool:
                 raise Unavailable("; ".join(sorted(reasons)), down=True)
 
     def _parts(self, request: DeliveryRequest, carrier: Carrier) -> int:
-        return len(cut(request.content.text, carrier.config, 0).parts)
+        text = request.content.text
+        # In whatever alphabet: most messages are not cut twice for this.
+        return 1 if len(text) <= _ALWAYS_ONE_PART else len(cut(text, carrier.config, 0).parts)
 
     def _encode(
         self,
