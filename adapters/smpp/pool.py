@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 HOLD = 10.0
 """Seconds that a request waits here for room: cheaper than going back to Restate."""
-HELD = 1000
+HELD = 500
 """Requests that wait here at once; more are told to come back."""
 REBIND_PATIENCE = 1.0
 """Seconds that a request waits for a carrier to come back when all are gone."""
