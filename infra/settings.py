@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -16,6 +17,7 @@ from pydantic_settings import (
 
 from adapters.secrets import Secret
 from adapters.smpp.config import CarrierConfig, Section
+from domain.inbound import InboundRoute, Routes
 
 
 class ConfigurationError(Exception):
@@ -54,6 +56,24 @@ class Email(Section):
     timeout: Annotated[float, Field(gt=0)] = 20.0
 
 
+class InboundNumber(Section):
+    """Messages to `number` that begin with `keyword` are posted to `tenant`'s `url`; without a
+    keyword, those that no keyword of the number fits."""
+
+    number: Annotated[str, Field(pattern=r"^\+?[0-9]{1,15}$")]
+    keyword: Annotated[str, Field(max_length=50)] | None = None
+    tenant: Annotated[str, Field(min_length=1)]
+    url: str
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("write it as https://host/path")
+        return value
+
+
 class Callbacks(Section):
     """Status callbacks to tenants. Private addresses only where it is said."""
 
@@ -84,6 +104,8 @@ class Settings(BaseSettings):
     carriers: tuple[CarrierConfig, ...] = ()
     email: Email = Email()
     callbacks: Callbacks = Callbacks()
+    inbound: tuple[InboundNumber, ...] = ()
+    inbound_timeout: Annotated[float, Field(gt=0, le=3600)] = 60.0
     state_retention: Annotated[float, Field(gt=0)] = 86400.0
     journal_retention: Annotated[float, Field(ge=0)] = 3600.0
 
@@ -95,6 +117,20 @@ class Settings(BaseSettings):
             if names.count(name) > 1:
                 raise ValueError(f"two carriers are named {name}")
         return value
+
+    @field_validator("inbound")
+    @classmethod
+    def _told_apart(cls, value: tuple[InboundNumber, ...]) -> tuple[InboundNumber, ...]:
+        inbound_routes(value)
+        return value
+
+    @model_validator(mode="after")
+    def _https(self) -> Self:
+        if not self.callbacks.allow_private_addresses:
+            for index, one in enumerate(self.inbound):
+                if urlsplit(one.url).scheme != "https":
+                    raise ValueError(f"inbound.{index}.url: only https is called")
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -118,6 +154,11 @@ class Settings(BaseSettings):
     def smpp_journal(self) -> Path:
         """The SQLite file of the bind pool: submissions and receipts."""
         return self.data_dir / "smpp.db"
+
+
+def inbound_routes(numbers: tuple[InboundNumber, ...]) -> Routes:
+    """Whose a message is. Raises ValueError when two say the same."""
+    return Routes(InboundRoute(one.number, one.keyword, one.tenant, one.url) for one in numbers)
 
 
 def load() -> Settings:

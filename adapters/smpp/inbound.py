@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 PARTS_TIMEOUT: Final = 60.0
 """Seconds that a message waits for its parts, from the first one on."""
 
-_MOST_IN_HAND = 1000
+MOST_IN_HAND: Final = 1000
 """Parts on their way to Restate, or waiting for it, in memory at once; the store has the others."""
 _SENDERS = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
@@ -91,8 +91,7 @@ class Inbound:
     """Takes the carriers' messages and forwards them to their tenants. Made on a running event
     loop.
 
-    `alphabets` says what a carrier means by data_coding 0; GSM-7 if it says nothing. `timeout` is
-    PARTS_TIMEOUT.
+    `alphabet` says what a carrier means by data_coding 0. `timeout` is PARTS_TIMEOUT.
     """
 
     def __init__(
@@ -101,14 +100,14 @@ class Inbound:
         sink: InboundSink,
         routes: Routes,
         *,
-        alphabets: Mapping[str, Alphabet] | None = None,
+        alphabet: Callable[[str], Alphabet] = lambda carrier: "gsm7",
         timeout: float = PARTS_TIMEOUT,
     ) -> None:
         self.counts = InboundCounts()
         self._store = store
         self._sink = sink
         self._routes = routes
-        self._alphabets = alphabets or {}
+        self._alphabet = alphabet
         self._timeout = timeout
         self._started_at = time.time()
         self._sessions: set[EsmeSession] = set()
@@ -268,14 +267,13 @@ class Inbound:
     # Forwarding
 
     def _forward(self, group: Group) -> None:
-        if len(self._in_hand) >= _MOST_IN_HAND or not self._in_hand.isdisjoint(group.ids):
+        if len(self._in_hand) >= MOST_IN_HAND or not self._in_hand.isdisjoint(group.ids):
             return
-        alphabet = self._alphabets.get(group.first.carrier, "gsm7")
-        message = put_together(group, alphabet)
+        message = put_together(group, self._alphabet(group.first.carrier))
         route = self._routes.find(message.destination, message.beginning)
         self._in_hand.update(group.ids)
         if route is None:
-            logger.warning("%s to %s has no route and is held", message.id, message.destination)
+            logger.warning("%s to %r has no route and is held", message.id, message.destination)
             self._spawn(self._mark_held(group))
         else:
             self._outbox.put_nowait((delivery_of(message, route), group))
@@ -292,7 +290,8 @@ class Inbound:
                 continue
             self.counts.forwarded += 1
             self.counts.incomplete += not group.complete
-            await self._mark(group, self._store.inbound_forwarded)
+            # The next need not wait for the disk.
+            self._spawn(self._mark(group, self._store.inbound_forwarded))
 
     async def _hand_over(self, delivery: InboundDelivery) -> None:
         pause = _FIRST_PAUSE

@@ -24,7 +24,7 @@ from adapters.smpp.pdu import DataSm, DeliverSm, PduError
 from domain.inbound import GAP, InboundMessage, inbound_id
 from domain.sms import gsm0338
 
-Alphabet = Literal["gsm7", "latin-1"]
+Alphabet = Literal["gsm7", "latin1"]
 """What a carrier means by data_coding 0."""
 
 REFERENCE_VALID: Final = 3600.0
@@ -133,7 +133,7 @@ def _address(ton: int, address: str) -> str:
     digits = address.removeprefix("+")
     if ton == TypeOfNumber.ALPHANUMERIC or not (digits.isascii() and digits.isdigit()):
         return address
-    if ton == TypeOfNumber.INTERNATIONAL or digits is not address:
+    if ton == TypeOfNumber.INTERNATIONAL or address.startswith("+"):
         return "+" + digits.removeprefix("00")
     if ton == TypeOfNumber.UNKNOWN:
         return _guessed(address)

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adapters.store.database import GroupCommit
+from adapters.store.group_commit import GroupCommit
 
 REPEATED_WITHIN = 3600.0
 """Seconds in which the same part with the same payload is a repetition of the carrier's, whose
@@ -20,7 +20,8 @@ _COLUMNS = (
 )
 _STORE = f"""
     INSERT INTO inbound ({_COLUMNS}, digest)
-    SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (
+    SELECT ?, ?, ?, ?, CAST(? AS INTEGER), CAST(? AS INTEGER), CAST(? AS INTEGER),
+        CAST(? AS INTEGER), ?, ?, ? WHERE NOT EXISTS (
         SELECT 1 FROM inbound WHERE {_KEY} AND number = ? AND digest = ?
             AND received_at > ? AND received_at < ?)
     ON CONFLICT (id) DO NOTHING

@@ -17,6 +17,7 @@ from adapters.store.attempts import SqliteAttemptJournal
 from adapters.store.message_log import SqliteMessageLog
 from handlers.callbacks import create_status_callback
 from handlers.delivery.email import create_email_delivery
+from handlers.inbound import create_inbound
 from infra.processes.serving import AsgiApp, main
 from infra.settings import Email, Settings
 from virtual_objects.message import create_message_object
@@ -40,6 +41,7 @@ async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
                 ),
                 create_email_delivery(Relay(relay_account(settings.email)), attempts),
                 create_status_callback(callbacks),
+                create_inbound(callbacks),
             ],
             identity_keys=list(settings.restate.identity_keys),
         )

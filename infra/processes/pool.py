@@ -14,11 +14,12 @@ import restate
 
 from adapters.restate.ingress import RestateIngress
 from adapters.smpp.correlator import Correlator
+from adapters.smpp.inbound import Inbound
 from adapters.smpp.journal import Journal
 from adapters.smpp.pool import BindPool
 from handlers.delivery.sms import create_sms_delivery
 from infra.processes.serving import AsgiApp, main
-from infra.settings import Settings
+from infra.settings import Settings, inbound_routes
 
 
 @asynccontextmanager
@@ -28,7 +29,16 @@ async def pool(settings: Settings) -> AsyncIterator[AsgiApp]:
     journal = Journal(settings.smpp_journal)
     correlator = Correlator(journal, ingress)
     await correlator.recover()
-    binds = BindPool(settings.carriers, journal, correlator)
+    alphabets = {carrier.name: carrier.default_alphabet for carrier in settings.carriers}
+    inbound = Inbound(
+        journal,
+        ingress,
+        inbound_routes(settings.inbound),
+        alphabet=lambda carrier: alphabets.get(carrier, "gsm7"),
+        timeout=settings.inbound_timeout,
+    )
+    await inbound.recover()
+    binds = BindPool(settings.carriers, journal, correlator, on_inbound=inbound.on_deliver)
     try:
         yield restate.app(
             [create_sms_delivery(binds)], identity_keys=list(settings.restate.identity_keys)
@@ -36,6 +46,7 @@ async def pool(settings: Settings) -> AsyncIterator[AsgiApp]:
     finally:
         await binds.close()
         await correlator.close()
+        await inbound.close()
         await journal.close()
         await ingress.close()
 
