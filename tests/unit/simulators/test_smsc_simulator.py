@@ -1,7 +1,6 @@
 """The SMSC simulator, bound to by our own ESME and by smpplib's."""
 
 import asyncio
-import contextlib
 import signal
 import subprocess
 import sys
@@ -12,78 +11,28 @@ import pytest
 import smpplib.client
 import uvloop
 
-from adapters.smpp.constants import CommandStatus, MessageState
-from adapters.smpp.pdu import BindReceiver, BindTransceiver, BindTransmitter, DataSm, SubmitSm
-from adapters.smpp.receipt import parse_receipt
-from adapters.smpp.session import BindRefused, CloseReason, LinkLost, connect
+from adapters.smpp.constants import HEADER_LENGTH, CommandId, CommandStatus, MessageState
+from adapters.smpp.pdu import (
+    HEADER,
+    BindReceiver,
+    BindTransceiver,
+    BindTransmitter,
+    DataSm,
+    SubmitSm,
+    encode,
+)
+from adapters.smpp.session import BindRefused, CloseReason, LinkLost
 from domain.sms.segmentation import segment
 from infra.simulators.smsc import (
     BEHAVIOURS,
     Options,
     Part,
     Schedule,
-    SmscSimulator,
     read_payload,
     read_text,
 )
+from tests.unit.simulators.esme import BIND, Esme, message
 from tests.waiting import eventually
-
-BIND = BindTransceiver("hermes", "hermes")
-QUICK = Options(receipt_delay=0.01, late_delay=0.02)
-
-
-class Esme:
-    """A session, and the receipts it was given, with their order among the responses."""
-
-    def __init__(self):
-        self.receipts = asyncio.Queue()
-        self.events = []
-        self.acknowledges = True
-
-    async def bind(self, port, bind=BIND, window=50):
-        self.session = await connect(
-            "127.0.0.1", port, bind=bind, on_deliver=self._deliver, window=window
-        )
-        return self
-
-    def _deliver(self, session, sequence, pdu):
-        self.events.append("receipt")
-        self.receipts.put_nowait((parse_receipt(pdu), pdu))
-        if self.acknowledges:
-            session.acknowledge(sequence, pdu.command_id)
-
-    async def submit(self, destination, text=b"hello", **more):
-        outcome = await self.session.submit(message(destination, text, **more))
-        self.events.append("response")
-        return outcome
-
-    async def receipt(self):
-        return (await self.receipts.get())[0]
-
-
-def message(destination, text=b"hello", *, reference=None, **more):
-    fields = {
-        "source_addr": "HERMES",
-        "destination_addr": destination,
-        "registered_delivery": 1,
-        "short_message": text,
-        "tlvs": {} if reference is None else {0x0204: reference.to_bytes(2, "big")},
-    }
-    return SubmitSm(**{**fields, **more})
-
-
-@pytest.fixture
-async def start():
-    """Start a simulator: its object, its port, the URL of its control port."""
-    async with contextlib.AsyncExitStack() as stack:
-
-        async def start(options=QUICK):
-            simulator = SmscSimulator(options)
-            port, control = await simulator.start()
-            stack.push_async_callback(simulator.stop)
-            return simulator, port, f"http://127.0.0.1:{control}"
-
-        yield start
 
 
 @pytest.mark.parametrize(
@@ -94,6 +43,7 @@ async def start():
         ("9903", MessageState.UNDELIVERABLE),
         ("9904", MessageState.DELIVERED),
         ("9907", MessageState.EXPIRED),
+        ("9910", MessageState.REJECTED),
     ],
 )
 async def test_the_destination_selects_the_receipt(start, digits, state):
@@ -282,6 +232,37 @@ async def test_duplicates_are_found(start):
     assert [(d["destination"], d["text"], d["times"]) for d in found["duplicates"]] == [
         ("1", "a", 3)
     ]
+
+
+async def test_it_remembers_so_many_submissions(start):
+    simulator, port, _ = await start(Options(keep=3))
+    esme = await Esme().bind(port)
+    for text in (b"a", b"a", b"b", b"c", b"d"):
+        await esme.submit("4520009902", text)
+    assert [submit.payload for submit in simulator.submits] == [b"b", b"c", b"d"]
+    assert (simulator.counters.accepted, simulator.counters.duplicates) == (5, 1)
+    assert simulator.duplicates() == []
+    # The first two are forgotten, so this is no duplicate any more.
+    await esme.submit("4520009902", b"a")
+    assert simulator.counters.duplicates == 1
+    await simulator.change({"keep": 1})
+    await esme.submit("4520009902", b"e")
+    assert [submit.payload for submit in simulator.submits] == [b"e"]
+
+
+@pytest.mark.parametrize(
+    "command_id", [CommandId.QUERY_SM, CommandId.CANCEL_SM, CommandId.REPLACE_SM]
+)
+async def test_what_it_does_not_do_it_nacks(start, command_id):
+    _, port, _ = await start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(encode(BIND, sequence_number=1))
+    bound = await reader.readexactly(4)
+    await reader.readexactly(int.from_bytes(bound, "big") - 4)
+    writer.write(HEADER.pack(HEADER_LENGTH + 4, command_id, 0, 2) + b"1\0\0\0")
+    nack = HEADER.unpack(await reader.readexactly(HEADER_LENGTH))
+    writer.close()
+    assert nack == (HEADER_LENGTH, CommandId.GENERIC_NACK, CommandStatus.ESME_RINVCMDID, 2)
 
 
 async def test_links_can_be_killed(start):

@@ -1,0 +1,141 @@
+"""Which receipts a message gets, and when."""
+
+import asyncio
+import itertools
+import logging
+import random
+import time
+from typing import Final
+
+from msgspec import Struct
+
+from adapters.smpp.constants import MessageState
+from adapters.smpp.pdu import DataSm, PduError, SubmitSm
+from infra.simulators.smsc.behaviours import Behaviour
+from infra.simulators.smsc.limits import Share
+from infra.simulators.smsc.line import SimulatedSession
+from infra.simulators.smsc.options import Options
+from infra.simulators.smsc.outbox import Delivery, Outbox
+from infra.simulators.smsc.receipts import id_in_receipt, style_of, write_receipt
+from infra.simulators.smsc.record import Record
+from infra.simulators.smsc.schedule import Schedule
+
+_log = logging.getLogger(__name__)
+
+EARLY_RECEIPT_LEAD: Final = 0.05
+"""Seconds between a receipt that overtakes its response and that response."""
+
+
+class Taken(Struct, gc=False):
+    """A submission that was taken: who sent it, its payload without a UDH, its number and time."""
+
+    session: SimulatedSession
+    outbox: Outbox
+    pdu: SubmitSm | DataSm
+    payload: bytes
+    number: int
+    at: float
+
+
+class Reporter:
+    """Makes the receipts of what was taken, as `options` say at that moment."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        schedule: Schedule,
+        record: Record,
+        options: Options,
+    ) -> None:
+        self.options = options
+        self._loop = loop
+        self._schedule = schedule
+        self._record = record
+        self._early, self._twice = Share(), Share()
+        self._style_turns = itertools.count()
+        self._random = random.Random(options.seed)
+
+    @property
+    def scheduled(self) -> int:
+        """Receipts that are not yet due."""
+        return self._schedule.count(self._make)
+
+    def seed(self, seed: int) -> None:
+        """Start the random delays over."""
+        self._random.seed(seed)
+
+    def clear(self) -> None:
+        """Forget what is not yet due."""
+        self._schedule.drop(self._make)
+
+    def overtakes(self, pdu: SubmitSm | DataSm, behaviour: Behaviour) -> bool:
+        """Whether the receipt of this message comes before the response; asked once a message."""
+        if not (behaviour.answers and _wants_receipt(pdu, behaviour.state)):
+            return False
+        return behaviour.early or self._early.takes(self.options.early_receipts)
+
+    def report(self, taken: Taken, behaviour: Behaviour, wait: float, *, early: bool) -> None:
+        """Plan the receipts of a message that is answered in `wait` seconds, or now for 0.
+
+        Of what is due at once the response comes first if it was scheduled before this.
+        """
+        options = self.options
+        state = behaviour.state
+        if state is None or not _wants_receipt(taken.pdu, state):
+            return
+        delay = options.late_delay if behaviour.late else options.receipt_delay
+        response_at = self._loop.time() + wait if wait and behaviour.answers else 0.0
+        if options.intermediate:
+            enroute = (taken, MessageState.ENROUTE, response_at)
+            if early:
+                self._make(*enroute)
+            else:
+                self._schedule.after(wait, self._make, *enroute)
+        times = 1
+        if self._twice.takes(options.duplicate_receipts):
+            self._record.counters.receipts_duplicated += 1
+            times = 2
+        for _ in range(times):
+            if early:
+                self._make(taken, state, response_at)
+                continue
+            jitter = 0.0
+            if options.shuffle_receipts:
+                jitter = self._random.uniform(0, options.shuffle_receipts)
+            self._schedule.after(wait + delay + jitter, self._make, taken, state, response_at)
+
+    def _make(self, taken: Taken, state: MessageState, response_at: float) -> None:
+        options = self.options
+        try:
+            command_id, body = write_receipt(
+                taken.pdu,
+                taken.payload,
+                id_in_receipt(taken.number, options.id_format),
+                state,
+                receipt_format=options.receipt_format,
+                style=style_of(options.receipt_style, next(self._style_turns)),
+                submitted_at=taken.at,
+                done_at=time.time(),
+            )
+        except PduError as error:
+            # data_sm takes longer addresses than deliver_sm.
+            _log.warning("no receipt for a message to %s: %s", taken.pdu.destination_addr, error)
+            return
+        taken.outbox.put(
+            Delivery(
+                command_id,
+                body,
+                preferred=taken.session,
+                elsewhere=options.receipts_to == "any",
+                intermediate=state is MessageState.ENROUTE,
+                response_at=response_at,
+            )
+        )
+
+
+def _wants_receipt(pdu: SubmitSm | DataSm, state: MessageState | None) -> bool:
+    """SMPP 3.4 section 5.2.17: 1 asks for any receipt, 2 for one of failure only."""
+    if state is None:
+        return False
+    wanted = pdu.registered_delivery & 0x03
+    return wanted == 1 or (wanted == 2 and state is not MessageState.DELIVERED)
