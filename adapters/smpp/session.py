@@ -163,6 +163,39 @@ class Session(asyncio.Protocol, ABC):
     not read its answers, or that asks faster than its owner answers, is not read until it does.
     """
 
+    # An attribute in a slot is faster than one of more than thirty in a dict.
+    __slots__ = (
+        "_backlog",
+        "_closed",
+        "_control",
+        "_drained",
+        "_enquired_at",
+        "_flush_is_due",
+        "_is_backlogged",
+        "_is_stuffed",
+        "_last_received",
+        "_loop",
+        "_missing",
+        "_on_free",
+        "_opened_at",
+        "_out",
+        "_overdue",
+        "_partial",
+        "_pending",
+        "_sequence",
+        "_slot_freed",
+        "_state",
+        "_suspected",
+        "_timer",
+        "_transport",
+        "close_reason",
+        "late_responses",
+        "timers",
+        "unanswered",
+        "unexpected_responses",
+        "window",
+    )
+
     def __init__(
         self,
         *,
@@ -174,6 +207,8 @@ class Session(asyncio.Protocol, ABC):
         if window < 1:
             raise ValueError(f"a window has at least one slot, not {window}")
         self.window = window
+        """At least 1. It may be changed at any time; what is in flight beyond a smaller one is
+        left to end."""
         """Windowed requests that may be unanswered; its owner may change it at any time."""
         self.timers: Final = timers
         self.close_reason: CloseReason | None = None
@@ -236,7 +271,8 @@ class Session(asyncio.Protocol, ABC):
     @property
     def free(self) -> int:
         """Window slots a request could take now; 0 when not bound."""
-        return self.window - len(self._pending) if self._state is _State.BOUND else 0
+        free = self.window - len(self._pending)
+        return free if free > 0 and self._state is _State.BOUND else 0
 
     @property
     def peer(self) -> str:
@@ -296,7 +332,6 @@ class Session(asyncio.Protocol, ABC):
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio: cut the stream into PDUs and act on each."""
-        now = self._loop.time()
         if self._partial:
             if len(data) < self._missing:
                 self._partial += data
@@ -320,8 +355,6 @@ class Session(asyncio.Protocol, ABC):
                 if end > available:
                     needed = length
                     break
-                # Only a whole PDU is a sign of life: a drip of octets is not.
-                self._last_received = now
                 position += HEADER_LENGTH
                 if command_id & RESPONSE_BIT:
                     self._response(command_id, command_status, sequence, data, position, end)
@@ -332,6 +365,9 @@ class Session(asyncio.Protocol, ABC):
                 self._slot_freed = False
                 if self._on_free is not None:
                     self._on_free()
+            if position:
+                # Only a whole PDU is a sign of life: a drip of octets is not.
+                self._last_received = self._loop.time()
         finally:
             self._flush()
         if position < available and self._state is not _State.CLOSED:
@@ -462,9 +498,7 @@ class Session(asyncio.Protocol, ABC):
     def _request(self, command_id: int, sequence: int, data: bytes, start: int, end: int) -> None:
         try:
             if not self._handle(command_id, sequence, data, start, end):
-                if start != end:
-                    decode_body(command_id, 0, data, start, end)
-                self._control_request(command_id, sequence)
+                self._control_request(command_id, sequence, start == end)
         except PduError as error:
             self._refuse(command_id, sequence, error.command_status)
 
@@ -472,17 +506,14 @@ class Session(asyncio.Protocol, ABC):
     def _handle(self, command_id: int, sequence: int, data: bytes, start: int, end: int) -> bool:
         """Take a request that belongs to this side; False leaves it to `_control_request`."""
 
-    def _took(self) -> None:
-        """The owner is about to get a request that it has to answer."""
-        self.unanswered += 1
-        if self.unanswered >= self._backlog and not self._is_backlogged:
-            self._is_backlogged = True
-            self._listen()
+    def _too_many(self) -> None:
+        """The backlog is full: the peer is not read until half of it is answered."""
+        self._is_backlogged = True
+        self._listen()
 
-    def _answered(self) -> None:
-        """The owner has answered one."""
-        self.unanswered -= 1
-        if self._is_backlogged and self.unanswered <= self._backlog // 2:
+    def _fewer(self) -> None:
+        """One of a backlog that was full has been answered."""
+        if self.unanswered <= self._backlog // 2:
             self._is_backlogged = False
             self._last_received = self._loop.time()
             self._listen()
@@ -496,14 +527,14 @@ class Session(asyncio.Protocol, ABC):
         else:
             self._transport.resume_reading()
 
-    def _control_request(self, command_id: int, sequence: int) -> None:
-        if command_id == _ENQUIRE_LINK:
-            self._send(_ENQUIRE_LINK_RESP, 0, sequence)
-        elif command_id == _UNBIND:
-            self._send(_UNBIND | RESPONSE_BIT, 0, sequence)
-            self._close(CloseReason.PEER_UNBOUND)
-        else:
+    def _control_request(self, command_id: int, sequence: int, is_empty: bool) -> None:
+        if command_id not in (_ENQUIRE_LINK, _UNBIND):
             raise PduError(CommandStatus.ESME_RINVCMDID, f"unexpected 0x{command_id:08X}")
+        if not is_empty:
+            raise PduError(CommandStatus.ESME_RINVCMDLEN, f"0x{command_id:08X} has no body")
+        self._send(command_id | RESPONSE_BIT, 0, sequence)
+        if command_id == _UNBIND:
+            self._close(CloseReason.PEER_UNBOUND)
 
     def _refuse(self, command_id: int, sequence: int, command_status: int) -> None:
         """Answer with an error: in the request's own terms if it has any, otherwise a nack."""
@@ -550,6 +581,7 @@ class Session(asyncio.Protocol, ABC):
 
     def _bound(self) -> None:
         self._state = _State.BOUND
+        self._last_received = self._loop.time()
         # Until now it slept towards the session_init timer.
         if self._timer is not None:
             self._timer.cancel()
@@ -605,7 +637,7 @@ class Session(asyncio.Protocol, ABC):
             if not future.done():
                 late = self._overdue[sequence] = self._loop.create_future()
                 future.set_exception(ResponseTimeout(f"after {self.timers.response} s", late))
-        if overdue >= self.window:
+        if overdue >= self.window and overdue == len(self._pending):
             self._cut(CloseReason.STALLED)
         return due
 
@@ -616,6 +648,11 @@ class Session(asyncio.Protocol, ABC):
 
 class EsmeSession(Session):
     """The ESME's side: it submits, and is given what the SMSC delivers. Made by `connect`."""
+
+    __slots__ = (
+        "_on_deliver",
+        "bind",
+    )
 
     def __init__(
         self,
@@ -655,7 +692,9 @@ class EsmeSession(Session):
         `command_id` is the request's. On a link that has gone this does nothing: the SMSC will
         deliver again.
         """
-        self._answered()
+        self.unanswered -= 1
+        if self._is_backlogged:
+            self._fewer()
         # Both responses have a message_id, unused and empty (sections 4.6.2 and 4.7.2).
         self._send(command_id | RESPONSE_BIT, status, sequence, b"\0")
 
@@ -684,11 +723,14 @@ class EsmeSession(Session):
             return False
         if self._state is _State.OPEN:
             raise PduError(CommandStatus.ESME_RINVBNDSTS, "delivery before the bind")
-        self._took()
+        self.unanswered += 1
+        if self.unanswered >= self._backlog:
+            self._too_many()
         self._on_deliver(self, sequence, pdu)
         return True
 
-    async def _bind(self) -> None:
+    async def request_bind(self) -> None:
+        """Send the bind and wait for its answer; `connect` does this. Raises as `connect` does."""
         status = await self._request_control(self.bind.command_id, self.bind.encode_body())
         if status:
             self._close(CloseReason.NOT_BOUND)
@@ -736,7 +778,7 @@ async def connect(
             await session._loop.create_connection(
                 lambda: session, host, port, ssl=tls, server_hostname=server_name if tls else None
             )
-            await session._bind()
+            await session.request_bind()
     except BindRefused:
         raise
     except BaseException:
@@ -752,6 +794,12 @@ class SmscSession(Session):
     later; until then the session is not bound. `on_submit` gets each submit_sm and data_sm and
     answers it with `respond`.
     """
+
+    __slots__ = (
+        "_on_bind",
+        "_on_submit",
+        "bind",
+    )
 
     def __init__(
         self,
@@ -798,7 +846,9 @@ class SmscSession(Session):
 
         An error goes without a message id, and without a body (section 4.4.2, note).
         """
-        self._answered()
+        self.unanswered -= 1
+        if self._is_backlogged:
+            self._fewer()
         body = b"" if status else message_id.encode("latin-1") + b"\0"
         self._send(command_id | RESPONSE_BIT, status, sequence, body)
 
@@ -837,7 +887,9 @@ class SmscSession(Session):
             return False
         if self._state is _State.OPEN or isinstance(self.bind, BindReceiver):
             raise PduError(CommandStatus.ESME_RINVBNDSTS, "not bound to submit")
-        self._took()
+        self.unanswered += 1
+        if self.unanswered >= self._backlog:
+            self._too_many()
         self._on_submit(self, sequence, pdu)
         return True
 

@@ -134,7 +134,10 @@ class ShortMessagePdu(Pdu, frozen=True, gc=False):
         """As `Pdu.decode_body`."""
         # Unrolled: this runs for every message and every receipt. The offsets only grow, so one
         # comparison with `end` at the last mandatory octet covers all that came before; `index`
-        # raises ValueError when a NUL is not found within its field.
+        # raises ValueError when a NUL is not found within its field. A body that is cut short may
+        # thus have been read beyond its end; so that the error is not that of the next PDU, it is
+        # looked for again in a copy that ends there.
+        body = start
         index = buffer.index
         invalid = _RINVSERTYP
         try:
@@ -177,10 +180,14 @@ class ShortMessagePdu(Pdu, frozen=True, gc=False):
                 sm_length,
             ) = _FIVE_OCTETS.unpack_from(buffer, nul + 1)
         except (ValueError, IndexError, struct.error):
+            if end < len(buffer):
+                return cls.decode_body(buffer[body:end], 0, end - body)
             raise PduError(invalid, f"{cls.__name__} is malformed or cut short") from None
         start = nul + 6
         after = start + sm_length
         if start > end:
+            if end < len(buffer):
+                return cls.decode_body(buffer[body:end], 0, end - body)
             raise PduError(_RINVCMDLEN, f"{cls.__name__} ends inside its mandatory parameters")
         if sm_length > MAX_SHORT_MESSAGE or after > end:
             raise PduError(_RINVMSGLEN, f"sm_length {sm_length} does not fit")

@@ -1,7 +1,6 @@
 """Real sockets on both ends; one end is a peer that misbehaves on request."""
 
 import asyncio
-import contextlib
 import gc
 import ssl
 
@@ -12,20 +11,15 @@ from adapters.smpp.pdu import (
     HEADER,
     BindReceiver,
     BindReceiverResp,
-    BindTransceiver,
     BindTransceiverResp,
     BindTransmitter,
     DataSm,
-    DeliverSm,
     EnquireLink,
     EnquireLinkResp,
     GenericNack,
-    Pdu,
-    SubmitSm,
     SubmitSmResp,
     Unbind,
     UnbindResp,
-    decode,
     encode,
 )
 from adapters.smpp.session import (
@@ -34,122 +28,11 @@ from adapters.smpp.session import (
     LinkLost,
     NotBound,
     ResponseTimeout,
-    SmscSession,
     Timers,
     WindowFull,
     connect,
 )
-
-BIND = BindTransceiver("hermes", "secret")
-MESSAGE = SubmitSm(source_addr="HERMES", destination_addr="4520000000", short_message=b"hi")
-RECEIPT = DeliverSm(esm_class=4, short_message=b"id:1 stat:DELIVRD")
-QUICK = Timers(session_init=5, enquire_link=0.05, enquire_link_timeout=0.05, response=5)
-
-
-class Peer:
-    """The other end of one connection, spoken to PDU by PDU."""
-
-    def __init__(self, reader, writer):
-        self.reader = reader
-        self.writer = writer
-
-    def send(self, pdu: Pdu | bytes, sequence=1, status=0):
-        if isinstance(pdu, Pdu):
-            pdu = encode(pdu, sequence_number=sequence, command_status=status)
-        self.writer.write(pdu)
-
-    async def receive(self):
-        """(command_id, status, sequence, pdu) of the next PDU that is not an enquire_link."""
-        while True:
-            head = await self.reader.readexactly(HEADER_LENGTH)
-            length, command_id, status, sequence = HEADER.unpack(head)
-            frame = head + await self.reader.readexactly(length - HEADER_LENGTH)
-            if command_id != CommandId.ENQUIRE_LINK:
-                return command_id, status, sequence, decode(frame)[2]
-
-    async def accept(self):
-        _, _, sequence, bind = await self.receive()
-        self.send(BindTransceiverResp("peer"), sequence)
-        return bind
-
-    async def ended(self):
-        """Read until the other side closes."""
-        with contextlib.suppress(ConnectionError):
-            while await self.reader.read(65536):
-                pass
-
-
-class Smsc:
-    """A listening socket; each connection is a Peer in `peers`."""
-
-    def __init__(self):
-        self.peers = asyncio.Queue()
-        self.open = []
-
-    async def start(self, tls=None):
-        self.server = await asyncio.start_server(self._accepted, "127.0.0.1", 0, ssl=tls)
-        self.port = self.server.sockets[0].getsockname()[1]
-
-    async def _accepted(self, reader, writer):
-        self.open.append(writer)
-        await self.peers.put(Peer(reader, writer))
-
-    async def session(self, *, on_deliver=lambda *_: None, bind=BIND, window=4, **more):
-        """A bound EsmeSession and its peer."""
-        connecting = asyncio.ensure_future(
-            connect("127.0.0.1", self.port, bind=bind, on_deliver=on_deliver, window=window, **more)
-        )
-        peer = await self.peers.get()
-        await peer.accept()
-        return await connecting, peer
-
-    async def stop(self):
-        for writer in self.open:
-            writer.transport.abort()
-        self.server.close()
-        await self.server.wait_closed()
-
-
-@pytest.fixture
-async def smsc():
-    smsc = Smsc()
-    await smsc.start()
-    yield smsc
-    await smsc.stop()
-
-
-@pytest.fixture
-async def ours():
-    """Our own SMSC side: a function that starts it and gives a raw Peer to speak to it with."""
-    servers, peers = [], []
-
-    async def start(*, timers=QUICK, window=4, on_bind=None, on_submit=None):
-        sessions = []
-
-        def made():
-            session = SmscSession(
-                on_bind=on_bind or (lambda s, sequence, bind: s.accept_bind(sequence, "smsc")),
-                on_submit=on_submit
-                or (lambda s, sequence, pdu: s.respond(sequence, pdu.command_id, 0, "id")),
-                window=window,
-                timers=timers,
-            )
-            sessions.append(session)
-            return session
-
-        server = await asyncio.get_running_loop().create_server(made, "127.0.0.1", 0)
-        servers.append(server)
-        peer = Peer(*await asyncio.open_connection(*server.sockets[0].getsockname()))
-        peers.append(peer)
-        return peer, sessions
-
-    yield start
-    for peer in peers:
-        peer.writer.transport.abort()
-    for server in servers:
-        server.close()
-        await server.wait_closed()
-
+from tests.unit.smpp.peers import BIND, MESSAGE, QUICK, RECEIPT, Smsc
 
 # -- the ESME's side ------------------------------------------------------------------------------
 
@@ -567,6 +450,18 @@ async def test_one_waiter_for_the_end_does_not_disturb_another(smsc):
     session.closed.cancel()
     session.abort()
     assert await waiter is CloseReason.ABORTED
+
+
+async def test_the_window_may_change_while_it_is_used(smsc):
+    session, peer = await smsc.session(window=3)
+    outcomes = [session.submit(MESSAGE) for _ in range(3)]
+    session.window = 1
+    for free in (0, 0, 1):
+        peer.send(SubmitSmResp("x"), (await peer.receive())[2])
+        await outcomes.pop(0)
+        assert session.free == free
+    session.window = 2
+    assert session.free == 2
 
 
 async def test_sequence_numbers_are_never_those_pending(smsc):
