@@ -215,8 +215,8 @@ class Journey:
         self._rested = self.now + time
 
     def may_have_arrived_by(self, channel: str) -> bool:
-        """True when an attempt on this channel has an outcome that nobody knows: sending again
-        may give the recipient the message twice."""
+        """True when an attempt on this channel had an outcome that nobody knew, and has not failed
+        since: sending again may give the recipient the message twice."""
         return any(self._steps_of_attempts[attempt].channel == channel for attempt in self._unknown)
 
     def discard_attempt(self) -> None:
@@ -243,6 +243,7 @@ class Journey:
             self._call = None
             # It may have been sent, and nobody will say so but a receipt.
             if not self._reported(self.attempt):
+                repeated = self.may_have_arrived_by(self._step.channel)
                 self._unknown.add(self.attempt)
                 self.note(
                     Event.OUTCOME_UNKNOWN,
@@ -251,6 +252,7 @@ class Journey:
                     channel=self._step.channel,
                     attempt=self.attempt,
                     failure=Failure(FailureCode.OUTCOME_UNKNOWN),
+                    possible_duplicate=repeated,
                 )
 
     def _reported(self, attempt: int) -> bool:
@@ -389,7 +391,9 @@ class Journey:
         )
         if receipt.final:
             self._open_attempts.discard(receipt.attempt)
-        self._unknown.discard(receipt.attempt)
+        if receipt.failure is not None:
+            # One that arrived after all makes what was sent again a duplicate, now certainly.
+            self._unknown.discard(receipt.attempt)
         if step is self._step:
             settles = self._unsettled and receipt.attempt == self.attempt
             if settles or receipt.level is not None:

@@ -61,11 +61,11 @@ def _check_attempts(record: Record, calls: Sequence[Call]) -> None:
     assert len(receipts) == len(set(receipts)), "a receipt is told once"
     in_doubt: dict[int | None, str | None] = {}
     for entry in record.timeline:
-        if entry.event is Event.SUBMITTED:
+        if entry.event in (Event.SUBMITTED, Event.OUTCOME_UNKNOWN):
             assert entry.possible_duplicate == (entry.channel in in_doubt.values())
         if entry.event is Event.OUTCOME_UNKNOWN:
             in_doubt[entry.attempt] = entry.channel
-        if entry.event is Event.RECEIPT:
+        if entry.event is Event.RECEIPT and entry.failure is not None:
             in_doubt.pop(entry.attempt, None)
 
 

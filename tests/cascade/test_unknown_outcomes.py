@@ -70,6 +70,18 @@ async def test_a_call_that_hangs_makes_the_next_on_its_channel_a_possible_duplic
     assert [e.possible_duplicate for e in entries(record, Event.SUBMITTED)] == [True]
 
 
+async def test_a_repetition_that_the_receipt_of_the_first_overtakes_is_a_possible_duplicate(
+    cascade: Cascade,
+):
+    message = await cascade.send(order(sms()), unknown(), Hanging())
+    await cascade.called(message, 2)
+    await cascade.engine.report(message, receipt(Level.DELIVERED, 1))
+    record = await cascade.ended(message)
+    assert record.status is Status.DELIVERED
+    lost = entries(record, Event.OUTCOME_UNKNOWN)
+    assert [(e.attempt, e.possible_duplicate) for e in lost] == [(1, False), (2, True)]
+
+
 async def test_a_delivered_receipt_settles_an_unknown_attempt(cascade: Cascade):
     message = await cascade.send(order(sms(), email()), unknown())
     await cascade.until(message, lambda r: entries(r, Event.OUTCOME_UNKNOWN))
