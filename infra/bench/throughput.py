@@ -9,18 +9,19 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import msgspec
 import uvloop
 
-from adapters.store.message_log import SqliteMessageLog
-from domain.ports import LoggedMessage, MessageQuery
+from domain.ports import LoggedMessage
 from domain.timeline import Event, Status
 from infra.bench import meter
+from infra.bench.ledger import drain, messages
 from infra.bench.load import Sent, send
+from infra.bench.scenario import Progress, percentile
 from infra.local.ports import Ports
 from infra.local.stack import ROOT, Stack
 
@@ -30,7 +31,6 @@ PRODUCT = ("api", "restate", "endpoint", "pool")
 
 _WARM_UP_SECONDS = 4.0
 _DRAIN_SECONDS = 90.0
-_PAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,6 @@ class Result:
         return asdict(self)
 
 
-Progress = Callable[[str, int, int], None]
-"""Told the phase, how many are done, and of how many."""
-
-
 def run(*, rate: float, duration: float, progress: Progress) -> Result:
     """Start a stack of its own on free ports, warm it up, load it, take it down."""
     parent = ROOT / ".hermes"
@@ -82,37 +78,33 @@ def run(*, rate: float, duration: float, progress: Progress) -> Result:
 
 
 async def _measure(stack: Stack, rate: float, duration: float, progress: Progress) -> Result:
-    log = SqliteMessageLog(stack.data_dir / "hermes.db")
-    key = stack.keys[TENANT]
-    try:
-        warm_up = int(rate * _WARM_UP_SECONDS)
-        await send(stack.api_url, key, rate=rate, count=warm_up, label="warm-up")
-        await _drained(log, _DRAIN_SECONDS)
-        await asyncio.to_thread(_control, stack, "/reset", "POST")
+    log, key = stack.data_dir / "hermes.db", stack.keys[TENANT]
+    warm_up = int(rate * _WARM_UP_SECONDS)
+    await send(stack.api_url, key, rate=rate, count=warm_up, label="warm-up")
+    await drain(log, [TENANT], _DRAIN_SECONDS)
+    await asyncio.to_thread(_control, stack, "/reset", "POST")
 
-        count = int(rate * duration)
-        pids = stack.pids()
-        cpu_before, began = meter.cpu_seconds(pids), time.monotonic()
-        sent = await send(
-            stack.api_url,
-            key,
-            rate=rate,
-            count=count,
-            label="bench",
-            progress=lambda done: progress("sending", done, count),
-        )
-        progress("waiting for the last receipts", count, count)
-        await _drained(log, _DRAIN_SECONDS)
-        elapsed = time.monotonic() - began
-        cpu_after, rss = meter.cpu_seconds(pids), meter.rss_mb(pids)
+    count = int(rate * duration)
+    pids = stack.pids()
+    cpu_before, began = meter.cpu_seconds(pids), time.monotonic()
+    sent = await send(
+        stack.api_url,
+        key,
+        rate=rate,
+        count=count,
+        label="bench",
+        progress=lambda done: progress("sending", done, count),
+    )
+    progress("waiting for the last receipts", count, count)
+    await drain(log, [TENANT], _DRAIN_SECONDS)
+    elapsed = time.monotonic() - began
+    cpu_after, rss = meter.cpu_seconds(pids), meter.rss_mb(pids)
 
-        progress("counting", count, count)
-        messages = await _messages(log, sent.due.keys())
-        duplicates = json.loads(await asyncio.to_thread(_control, stack, "/duplicates"))
-    finally:
-        await log.close()
+    progress("counting", count, count)
+    found = await messages(log, TENANT, sent.due.keys())
+    duplicates = json.loads(await asyncio.to_thread(_control, stack, "/duplicates"))
     cpu = {name: cpu_after[name] - cpu_before[name] for name in pids}
-    return _result(rate, duration, elapsed, sent, messages, duplicates["count"], cpu, rss)
+    return _result(rate, duration, elapsed, sent, found, duplicates["count"], cpu, rss)
 
 
 def _result(
@@ -169,24 +161,6 @@ def _step_ms(message: LoggedMessage) -> Iterable[float]:
             yield (entry.at - begun).total_seconds() * 1000
 
 
-async def _drained(log: SqliteMessageLog, patience: float) -> None:
-    """Wait until no message is under way, or for `patience` seconds."""
-    deadline = time.monotonic() + patience
-    query = MessageQuery(TENANT, 1, statuses=(Status.PROCESSING, Status.SCHEDULED))
-    while await log.list(query) and time.monotonic() < deadline:
-        await asyncio.sleep(0.1)
-
-
-async def _messages(log: SqliteMessageLog, wanted: Iterable[str]) -> list[LoggedMessage]:
-    ids = set(wanted)
-    found: list[LoggedMessage] = []
-    before = None
-    while page := await log.list(MessageQuery(TENANT, _PAGE, before=before)):
-        found += [message for message in page if message.id in ids]
-        before = (page[-1].created_at, page[-1].id)
-    return found
-
-
 def _control(stack: Stack, path: str, method: str = "GET") -> bytes:
     request = urllib.request.Request(stack.smsc_url + path, method=method)  # noqa: S310 - ours
     with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
@@ -194,10 +168,7 @@ def _control(stack: Stack, path: str, method: str = "GET") -> bytes:
 
 
 def _percentile(values: Sequence[float], percent: float) -> float:
-    if not values:
-        return 0.0
-    ordered = sorted(values)
-    return round(ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))], 1)
+    return round(percentile(values, percent) or 0.0, 1)
 
 
 def encode(result: Result) -> bytes:

@@ -1,0 +1,34 @@
+"""Every scenario that `hermes bench` knows."""
+
+from __future__ import annotations
+
+from infra.bench.scenario import Scenario
+from infra.bench.scenarios import (
+    carrier_down,
+    durable_path,
+    early_receipts,
+    link_kill,
+    mixed_faults,
+    otp_priority,
+    pool,
+    pool_kill,
+    silent_peer,
+    throttle,
+)
+
+SCENARIOS: dict[str, Scenario] = {
+    module.SCENARIO.name: module.SCENARIO
+    for module in (
+        pool,
+        durable_path,
+        throttle,
+        otp_priority,
+        link_kill,
+        silent_peer,
+        early_receipts,
+        pool_kill,
+        carrier_down,
+        mixed_faults,
+    )
+}
+"""By name, in the order in which they are listed."""

@@ -1,0 +1,171 @@
+"""Conservation: what the client was promised, what the message log says, what the SMSC saw."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import urllib.request
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapters.store.message_log import SqliteMessageLog
+from domain.message import Level
+from domain.ports import LoggedMessage, MessageQuery
+from domain.timeline import Entry, Event, Status
+from infra.bench.load import Sent
+from infra.bench.scenario import Bar, Check, exactly
+
+LOST = exactly("lost: accepted, neither ended nor in flight", 0)
+IN_FLIGHT = exactly("still in flight after the drain", 0)
+DISAGREEMENTS = exactly("messages on which log and SMSC disagree", 0)
+UNFLAGGED = exactly("duplicates without a flag in the timeline", 0)
+CONSERVATION: tuple[Bar, ...] = (LOST, IN_FLIGHT, DISAGREEMENTS, UNFLAGGED)
+
+_PAGE = 1000
+_LOOK_EVERY = 0.25
+_MAY_HAVE_ARRIVED = (Event.SUBMITTED, Event.OUTCOME_UNKNOWN, Event.RECEIPT)
+_UNDER_WAY = (Status.PROCESSING, Status.SCHEDULED)
+_INVOCATIONS = (
+    "SELECT target_service_key FROM sys_invocation WHERE target_service_name = 'Message'"
+    " AND target_handler_name = 'send' AND status != 'completed'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The SMSCs' side: the texts that they took, and how often."""
+
+    taken: Mapping[str, int]
+
+    @property
+    def copies(self) -> dict[str, int]:
+        """Texts that were taken more than once, and how often."""
+        return {text: times for text, times in self.taken.items() if times > 1}
+
+    @property
+    def duplicates(self) -> int:
+        """Submissions beyond the first of each text."""
+        return sum(self.taken.values()) - len(self.taken)
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """Our side: of the messages that the API accepted, those that ended, by their text, and the
+    texts of those that Restate holds."""
+
+    accepted: int
+    ended: Mapping[str, LoggedMessage]
+    in_flight: Collection[str]
+
+    @property
+    def lost(self) -> int:
+        """Messages that were promised and that nobody knows."""
+        return self.accepted - len(self.ended) - len(self.in_flight)
+
+    @property
+    def correlated(self) -> int:
+        """Messages whose receipt of delivery found them."""
+        return sum(
+            any(e.event is Event.RECEIPT and e.level is Level.DELIVERED for e in timeline(m))
+            for m in self.ended.values()
+        )
+
+    def count(self, event: Event, among: Iterable[LoggedMessage] | None = None) -> int:
+        """Timeline entries of one kind."""
+        messages = self.ended.values() if among is None else among
+        return sum(entry.event is event for m in messages for entry in timeline(m))
+
+    def checks(self, seen: Seen) -> tuple[Check, ...]:
+        """The bars of CONSERVATION, held against both sides."""
+        return (
+            LOST.check(self.lost),
+            IN_FLIGHT.check(len(self.in_flight)),
+            DISAGREEMENTS.check(self.disagreements(seen)),
+            UNFLAGGED.check(self.unflagged(seen)),
+        )
+
+    def disagreements(self, seen: Seen) -> int:
+        """Texts that a carrier is said to have and no SMSC took, that one took more often than
+        there were attempts, or that nobody was promised."""
+        wrong = 0
+        for text, message in self.ended.items():
+            copies = seen.taken.get(text, 0)
+            confirmed = any(entry.event is Event.SUBMITTED for entry in timeline(message))
+            wrong += not confirmed <= copies <= attempts(message)
+        return wrong + sum(
+            text not in self.ended and text not in self.in_flight for text in seen.taken
+        )
+
+    def unflagged(self, seen: Seen) -> int:
+        """Texts taken more than once whose timeline does not say so. Of a message in flight the
+        timeline is not written yet."""
+        return sum(text in self.ended and not is_flagged(self.ended[text]) for text in seen.copies)
+
+
+def timeline(message: LoggedMessage) -> Sequence[Entry]:
+    """The entries of a message that has ended, none before."""
+    return () if message.record is None else message.record.timeline
+
+
+def attempts(message: LoggedMessage) -> int:
+    """Attempts that a provider may have taken."""
+    return len({e.attempt for e in timeline(message) if e.event in _MAY_HAVE_ARRIVED})
+
+
+def is_flagged(message: LoggedMessage) -> bool:
+    """Whether the timeline says that the recipient may have got it twice."""
+    return any(entry.possible_duplicate for entry in timeline(message))
+
+
+async def drain(path: Path, tenants: Sequence[str], patience: float) -> None:
+    """Wait until the log has no message of these tenants under way, or for so many seconds."""
+    log = SqliteMessageLog(path)
+    deadline = time.monotonic() + patience
+    try:
+        for tenant in tenants:
+            query = MessageQuery(tenant, 1, statuses=_UNDER_WAY)
+            while await log.list(query) and time.monotonic() < deadline:
+                await asyncio.sleep(_LOOK_EVERY)
+    finally:
+        await log.close()
+
+
+async def messages(path: Path, tenant: str, wanted: Collection[str]) -> list[LoggedMessage]:
+    """A tenant's messages with these ids, newest first, as the log has them."""
+    log = SqliteMessageLog(path)
+    found: list[LoggedMessage] = []
+    before = None
+    try:
+        while page := await log.list(MessageQuery(tenant, _PAGE, before=before)):
+            found += [message for message in page if message.id in wanted]
+            before = (page[-1].created_at, page[-1].id)
+    finally:
+        await log.close()
+    return found
+
+
+async def books(path: Path, admin_url: str, sent: Mapping[str, Sent]) -> Books:
+    """Open the books on what each tenant sent."""
+    ended: dict[str, LoggedMessage] = {}
+    texts: dict[str, str] = {}
+    for tenant, its in sent.items():
+        texts |= its.texts
+        for message in await messages(path, tenant, its.texts.keys()):
+            if message.status.terminal and message.record is not None:
+                ended[its.texts[message.id]] = message
+    under_way = await asyncio.to_thread(_invocations, admin_url)
+    in_flight = {texts[m] for m in under_way if m in texts and texts[m] not in ended}
+    return Books(len(texts), ended, in_flight)
+
+
+def _invocations(admin_url: str) -> list[str]:
+    """Messages whose cascade Restate has not completed, from its own tables."""
+    request = urllib.request.Request(  # noqa: S310 - ours
+        f"{admin_url}/query",
+        data=json.dumps({"query": _INVOCATIONS}).encode(),
+        headers={"content-type": "application/json", "accept": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+        return [row["target_service_key"] for row in json.loads(answer.read())["rows"]]

@@ -1,0 +1,1 @@
+"""One scenario a file, each named after what is done to Hermes."""

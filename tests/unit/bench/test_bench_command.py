@@ -1,0 +1,104 @@
+import json
+import os
+import signal
+
+import pytest
+from click.testing import CliRunner
+
+from infra.bench import catalogue
+from infra.bench.scenario import Scenario, exactly
+from infra.cli.bench import bench
+
+LOST = exactly("lost", 0)
+
+
+@pytest.fixture
+def runs():
+    return []
+
+
+@pytest.fixture
+def invoke(runs, monkeypatch):
+    """Runs the command with one scenario, which loses as many messages as its duration says."""
+
+    def run(run):
+        runs.append(run)
+        run.progress("losing", 1, 2)
+        if run.duration > 100:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return [LOST.check(int(run.duration))]
+
+    made_up = {
+        "lossy": Scenario("lossy", "Messages are lost.", (LOST,), run, duration=0.0),
+        "counting": Scenario("counting", "Messages are counted.", (LOST,), run),
+    }
+    monkeypatch.setattr(catalogue, "SCENARIOS", made_up)
+    before = signal.getsignal(signal.SIGTERM)
+    yield lambda *arguments: CliRunner().invoke(bench, arguments)
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_the_list_names_every_scenario_with_its_bars(invoke):
+    listed = invoke("--list")
+    assert listed.exit_code == 0
+    assert "lossy  Messages are lost." in listed.output
+    assert "lost = 0" in listed.output
+    as_json = json.loads(invoke("--list", "--json").stdout)
+    assert as_json[0] == {
+        "scenario": "lossy",
+        "summary": "Messages are lost.",
+        "bars": {"lost": "= 0"},
+    }
+
+
+@pytest.mark.parametrize(("duration", "code"), [("0", 0), ("2", 1)])
+def test_json_is_all_that_is_printed_and_the_exit_code_says_the_same(invoke, duration, code):
+    result = invoke("--scenario", "lossy", "--json", "--duration", duration)
+    assert result.exit_code == code
+    assert json.loads(result.stdout) == {
+        "scenario": "lossy",
+        "ok": code == 0,
+        "checks": [{"name": "lost", "measured": int(duration), "bar": "= 0", "ok": code == 0}],
+    }
+
+
+def test_a_person_gets_a_table(invoke):
+    result = invoke("--scenario", "lossy", "--duration", "12")
+    assert "✗" in result.output
+    assert "lost" in result.output
+    assert "12" in result.output
+
+
+def test_the_seed_reaches_the_scenario(invoke, runs):
+    invoke("--scenario", "lossy", "--seed", "7")
+    invoke("--scenario", "lossy")
+    assert [run.seed for run in runs] == [7, 1]
+
+
+def test_the_report_can_go_to_a_file_too(invoke, tmp_path):
+    file = tmp_path / "report.json"
+    invoke("--scenario", "lossy", "--output", str(file))
+    assert json.loads(file.read_text())["ok"] is True
+
+
+def test_sigterm_ends_a_run_like_ctrl_c_and_leaves_nothing_behind(invoke, runs):
+    result = invoke("--scenario", "lossy", "--duration", "101")
+    assert result.exit_code == 1
+    assert "Aborted" in result.output
+    assert not runs[0].directory.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--scenario", "nope"), "there are lossy, counting"),
+        (("--scenario", "lossy", "--rate", "5"), "--rate"),
+        (("--scenario", "counting", "--duration", "5"), "counts messages"),
+        (("--seed", "5"), "--scenario"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_starts(invoke, runs, arguments, said):
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert said in result.output
+    assert runs == []

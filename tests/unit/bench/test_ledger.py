@@ -1,0 +1,137 @@
+"""Conservation: stories as the log tells them against what the SMSC took."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from adapters.store.message_log import SqliteMessageLog
+from domain.message import Content, Level, MessageOrder, Step
+from domain.ports import LoggedMessage
+from domain.timeline import Entry, Event, Record, Status
+from infra.bench import ledger
+from infra.bench.ledger import Books, Seen
+from infra.bench.load import Sent
+
+NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+
+
+def submitted(attempt=1, flagged=False):
+    return Entry(NOON, Event.SUBMITTED, attempt=attempt, possible_duplicate=flagged)
+
+
+def unknown(attempt=1, flagged=False):
+    return Entry(NOON, Event.OUTCOME_UNKNOWN, attempt=attempt, possible_duplicate=flagged)
+
+
+def receipt(attempt=1, level=Level.DELIVERED):
+    return Entry(NOON, Event.RECEIPT, attempt=attempt, level=level)
+
+
+def an_order():
+    return MessageOrder(
+        tenant="acme",
+        to={"sms": "+4520123456"},
+        content=Content("Your code is 4711"),
+        plan=(Step("sms", 30.0, Level.DELIVERED),),
+        accepted_at=NOON,
+        expires_at=NOON + timedelta(hours=1),
+    )
+
+
+def ended(*timeline, status=Status.DELIVERED):
+    record = Record(status, list(timeline), ended_at=NOON)
+    return LoggedMessage("id", "acme", status, "sms", NOON, NOON, an_order(), record)
+
+
+FAILED = Entry(NOON, Event.FAILED, attempt=1)
+
+
+@pytest.mark.parametrize(
+    ("story", "copies", "disagree"),
+    [
+        pytest.param([submitted(), receipt()], 1, False, id="sent once"),
+        pytest.param([submitted(), receipt()], 0, True, id="submitted, and no SMSC took it"),
+        pytest.param([submitted(), receipt()], 2, True, id="one attempt, taken twice"),
+        pytest.param([FAILED], 0, False, id="never taken"),
+        pytest.param([FAILED], 1, True, id="refused, yet taken"),
+        pytest.param([unknown()], 0, False, id="unknown, and not taken"),
+        pytest.param([unknown()], 1, False, id="unknown, and taken"),
+        pytest.param([unknown(), submitted(2, True)], 2, False, id="resent"),
+        pytest.param([unknown(), submitted(2, True)], 1, False, id="resent, the first was lost"),
+        pytest.param([unknown(), submitted(2, True)], 3, True, id="resent, and once more"),
+        pytest.param([receipt()], 1, False, id="the receipt is all that is known"),
+    ],
+)
+def test_log_and_smsc_agree_or_not(story, copies, disagree):
+    books = Books(1, {"text": ended(*story)}, set())
+    seen = Seen({"text": copies} if copies else {})
+    assert books.disagreements(seen) == disagree
+
+
+@pytest.mark.parametrize(("in_flight", "wrong"), [({"text"}, 0), (set(), 1)])
+def test_what_no_message_answers_for_is_a_disagreement(in_flight, wrong):
+    assert Books(1, {}, in_flight).disagreements(Seen({"text": 1})) == wrong
+
+
+@pytest.mark.parametrize(
+    ("story", "copies", "unflagged"),
+    [
+        ([unknown(), submitted(2, flagged=True)], 2, 0),
+        ([unknown(), unknown(2, flagged=True)], 2, 0),
+        ([unknown(), submitted(2)], 2, 1),
+        ([unknown(), submitted(2)], 1, 0),
+    ],
+)
+def test_a_duplicate_must_be_flagged(story, copies, unflagged):
+    books = Books(1, {"text": ended(*story)}, set())
+    assert books.unflagged(Seen({"text": copies})) == unflagged
+
+
+def test_duplicates_are_the_submissions_beyond_the_first():
+    assert Seen({"a": 1, "b": 3, "c": 2}).duplicates == 3
+
+
+def test_lost_is_what_neither_ended_nor_is_in_flight():
+    books = Books(4, {"a": ended(receipt())}, {"b"})
+    assert books.lost == 2
+    assert [check.ok for check in books.checks(Seen({"a": 1}))] == [False, False, True, True]
+
+
+def test_only_a_receipt_of_delivery_correlates():
+    stories = {
+        "delivered twice": ended(submitted(), receipt(), receipt()),
+        "handset off": ended(submitted(), receipt(level=None), status=Status.FAILED),
+        "on its way": ended(submitted(), receipt(level=Level.SENT), status=Status.FAILED),
+        "silence": ended(submitted(), status=Status.FAILED),
+    }
+    books = Books(len(stories), stories, set())
+    assert books.correlated == 1
+    assert books.count(Event.RECEIPT) == 4
+
+
+@pytest.fixture
+async def log(tmp_path):
+    path = tmp_path / "hermes.db"
+    log = SqliteMessageLog(path)
+    record = Record(Status.DELIVERED, [submitted(), receipt()], ended_at=NOON)
+    for message in ("ended", "another's"):
+        await log.ended(message, an_order(), record)
+    await log.accepted("under way", an_order())
+    await log.close()
+    return path
+
+
+async def test_the_books_are_opened_on_what_was_sent_and_on_nothing_else(log, monkeypatch):
+    monkeypatch.setattr(ledger, "_invocations", lambda url: ["under way", "another's"])
+    texts = {"ended": "text 1", "under way": "text 2", "gone": "text 3"}
+    sent = Sent(dict.fromkeys(texts, 0.0), texts)
+    books = await ledger.books(log, "http://nowhere", {"acme": sent})
+    assert books.accepted == 3
+    assert list(books.ended) == ["text 1"]
+    assert books.in_flight == {"text 2"}
+    assert books.lost == 1
+
+
+async def test_draining_ends_when_its_patience_does(log):
+    await ledger.drain(log, ["globex"], 60.0)
+    await ledger.drain(log, ["acme"], 0.0)
