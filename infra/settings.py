@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -17,6 +25,7 @@ from pydantic_settings import (
 
 from adapters.secrets import Secret
 from adapters.smpp.config import CarrierConfig, Section
+from adapters.smpp.faults import faults_of
 from domain.inbound import InboundRoute, Routes
 
 
@@ -80,6 +89,29 @@ class Callbacks(Section):
     allow_private_addresses: bool = False
 
 
+def _is_a_key(value: SecretStr) -> SecretStr:
+    key = value.get_secret_value()
+    if not 16 <= len(key) <= 512 or not key.isascii() or not key.isprintable() or " " in key:
+        raise ValueError("a key has 16 to 512 printable ASCII characters and no space")
+    return value
+
+
+class Admin(Section):
+    """The operator's door at each pool. Without a `key`, one is made up and kept in `data_dir`."""
+
+    key: Annotated[Secret, AfterValidator(_is_a_key)] | None = None
+
+
+class Backpressure(Section):
+    """A message that would wait longer than `queue_wait` seconds for a carrier is not accepted.
+
+    `pools` are the addresses of all bind pools, where the API asks; without, the one of `pool`.
+    """
+
+    queue_wait: Annotated[float, Field(gt=0)] = 60.0
+    pools: tuple[str, ...] = ()
+
+
 class Settings(BaseSettings):
     """Everything that a process of Hermes needs to know.
 
@@ -104,6 +136,8 @@ class Settings(BaseSettings):
     carriers: tuple[CarrierConfig, ...] = ()
     email: Email = Email()
     callbacks: Callbacks = Callbacks()
+    admin: Admin = Admin()
+    backpressure: Backpressure = Backpressure()
     inbound: tuple[InboundNumber, ...] = ()
     inbound_timeout: Annotated[float, Field(gt=0, le=3600)] = 60.0
     state_retention: Annotated[float, Field(gt=0)] = 86400.0
@@ -146,6 +180,11 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
 
     @property
+    def pool_urls(self) -> tuple[str, ...]:
+        """Where the bind pools are."""
+        return self.backpressure.pools or (f"http://{self.pool.host}:{self.pool.port}",)
+
+    @property
     def message_log(self) -> Path:
         """The SQLite file of tenants, keys and the message log."""
         return self.data_dir / "hermes.db"
@@ -169,5 +208,14 @@ def load() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        lines = map(_line, error.errors(include_input=False))
         raise ConfigurationError("\n".join(lines)) from None
+
+
+def _line(error: ErrorDetails) -> str:
+    """A fault with the path of its key and, for a carrier's, what would be right."""
+    location = error["loc"]
+    if location[:1] == ("carriers",) and len(location) > 2:
+        [fault] = faults_of([{**error, "loc": location[2:]}])
+        return f"carriers.{location[1]}.{fault}"
+    return f"{'.'.join(map(str, location))}: {error['msg']}"

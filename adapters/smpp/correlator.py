@@ -8,6 +8,8 @@ helps; what fits nothing is kept, since the response may still come.
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import logging
 import time
 from collections.abc import Sequence
@@ -34,6 +36,9 @@ _REMEMBERED = 50_000
 _SENDERS = 32
 """Receipts on their way to Restate at once."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+_FIRST_RETRY, _LONGEST_RETRY = 0.5, 60.0
+"""Seconds between two looks for a held receipt's part in a journal that is shared."""
+_LOOKED_FOR_AT_ONCE = 500
 _REFERENCE_VALID = 86_400.0
 """Seconds for which a 16-bit reference is trusted to mean the same part."""
 _REFERENCE = int(Tag.USER_MESSAGE_REFERENCE)
@@ -62,6 +67,7 @@ class Correlator:
         loop = asyncio.get_running_loop()
         self._senders = [loop.create_task(self._send()) for _ in range(_SENDERS)]
         self._lookups: set[asyncio.Task[None]] = set()
+        self._retrying = loop.create_task(self._retry()) if journal.shared else None
         self._closed = False
 
     @property
@@ -69,15 +75,28 @@ class Correlator:
         """Receipts held because no attempt fits them."""
         return sum(map(len, self._unmatched.values()))
 
+    def newest_unmatched(self, most: int) -> list[StoredReceipt]:
+        """The newest of them, the newest first."""
+        held = itertools.chain.from_iterable(self._unmatched.values())
+        return heapq.nlargest(most, held, key=lambda receipt: receipt.received_at)
+
     async def recover(self) -> None:
         """Take up the receipts that an earlier process stored and did not forward."""
-        for receipt in await self._journal.receipts_to_forward():
-            await self._look_up(receipt)
+        last = 0
+        while page := await self._journal.unforwarded(last):
+            for number, receipt, part in page:
+                if part is not None and part.parts == 1:
+                    self._forward(part, [receipt])
+                else:
+                    await self._look_up(receipt)
+                last = number
 
     async def close(self) -> None:
         """Stop forwarding; what is left is taken up by `recover`."""
         self._closed = True
         tasks = [*self._senders, *self._lookups]
+        if self._retrying is not None:
+            tasks.append(self._retrying)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -219,6 +238,30 @@ class Correlator:
             held.append(receipt)
         else:
             _remember(self._unmatched, key, [receipt])
+
+    async def _retry(self) -> None:
+        """Look again for what is held: another process, which shares the journal, may have had the
+        response in the meantime. Each receipt is looked for ever less often."""
+        loop = asyncio.get_running_loop()
+        due: dict[tuple[str, str], tuple[float, float]] = {}
+        while True:
+            await asyncio.sleep(_FIRST_RETRY)
+            now = loop.time()
+            due = {key: due.get(key, (now, _FIRST_RETRY)) for key in self._unmatched}
+            keys = [key for key, (at, _) in due.items() if at <= now][:_LOOKED_FOR_AT_ONCE]
+            if not keys:
+                continue
+            try:
+                parts = await self._journal.parts_by_smsc_ids(keys)
+            except Exception as error:
+                logger.warning("held receipts were not looked for: %s", error)
+                continue
+            for key in keys:
+                pause = due[key][1]
+                due[key] = (now + pause, min(pause * 2, _LONGEST_RETRY))
+            for key in parts:
+                for receipt in self._unmatched.pop(key, []):
+                    self._spawn_look_up(receipt)
 
     # Forwarding
 

@@ -47,6 +47,7 @@ KEEP = 8 * 86400.0
 """Seconds for which the journal is kept: longer than any message lives."""
 
 _PRUNE_EVERY = 3600.0
+_LOOK_AGAIN = 0.1
 _ALWAYS_ONE_PART = 35
 """Characters that fit a short message even if each is a surrogate pair."""
 _Pdus = list[tuple[Part, bytes]]
@@ -157,7 +158,7 @@ class BindPool:
         try:
             pdus = self._encode(request, lease.carrier.config, begun_at)
             if not await self._journal.begin([part for part, _ in pdus]):
-                known = await self._journal.parts_of(request.message, request.attempt)
+                known = await self._settled(request, until)
                 if any(part.state is not PartState.RETURNED for part in known):
                     if not any(part.state is PartState.RETURNED for part in known):
                         return self._verdict(request, known, begun_at)
@@ -170,7 +171,10 @@ class BindPool:
                 for part, _ in pdus:
                     if part.state is PartState.RETURNED:
                         part.state = PartState.BEGUN
-                await self._journal.reopen([part for part, _ in pdus])
+                if not await self._journal.reopen([part for part, _ in pdus]):
+                    # Another process was faster.
+                    known = await self._settled(request, until)
+                    return self._verdict(request, known, begun_at)
             return await self._submit(request, lease, pdus, until, begun_at)
         except PduError as error:
             failure = lease.carrier.means(error.command_status).failure(error.command_status)
@@ -184,10 +188,19 @@ class BindPool:
 
     async def _known(self, request: DeliveryRequest, begun_at: datetime) -> Submission | None:
         """What became of an attempt that was begun before; None when nothing has been sent."""
-        parts = await self._journal.parts_of(request.message, request.attempt)
+        parts = await self._settled(request, self._loop.time() + HOLD)
         if not parts or any(part.state is PartState.RETURNED for part in parts):
             return None
         return self._verdict(request, parts, begun_at)
+
+    async def _settled(self, request: DeliveryRequest, until: float) -> list[Part]:
+        """The parts of an attempt that was begun before; waits, but not beyond `until`, for a
+        process that is submitting them."""
+        while True:
+            parts = await self._journal.parts_of(request.message, request.attempt)
+            if self._loop.time() >= until or not await self._journal.under_way(parts):
+                return parts
+            await asyncio.sleep(_LOOK_AGAIN)
 
     async def _lease(
         self, request: DeliveryRequest, candidates: Sequence[Carrier], until: float

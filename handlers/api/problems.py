@@ -7,7 +7,7 @@ serves a page about each code under its `type`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 import msgspec
 from starlette.responses import Response
@@ -161,10 +161,13 @@ class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Problem(Exception):
-    """A request ends here, with this answer. `code` is a key of PROBLEMS.
+    """A request ends here, with this answer. `code` is a key of `kinds`.
 
     Never put a secret, another tenant's data or an internal message into `detail`.
     """
+
+    kinds: ClassVar[Mapping[str, Kind]] = PROBLEMS
+    page: ClassVar[str] = PAGE
 
     def __init__(
         self,
@@ -176,12 +179,12 @@ class Problem(Exception):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(code, detail)
-        kind = PROBLEMS[code]
+        kind = self.kinds[code]
         self.code = code
         self.status = kind.status
         self.headers = headers
         self.details = ProblemDetails(
-            type=PAGE + code,
+            type=self.page + code,
             title=kind.title,
             status=kind.status,
             code=code,

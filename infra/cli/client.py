@@ -38,12 +38,15 @@ class ApiError(click.ClickException):
         for error in problem.get("errors") or ():
             where = error.get("pointer") or error.get("parameter") or ""
             what = error.get("detail") or error.get("code") or ""
-            lines.append(f"  {where}: {what}")
+            right = f" (right: {error['right']})" if error.get("right") else ""
+            lines.append(f"  {where}: {what}{right}")
         return cls("\n".join(lines), problem)
 
 
 class ApiClient:
     """A connection to the API with one tenant's key."""
+
+    _whose = "The API"
 
     def __init__(self, base: str, key: str, *, timeout: float = 15.0) -> None:
         url = urlsplit(base)
@@ -97,7 +100,7 @@ class ApiClient:
             self._connection.close()
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise ApiError(
-                f"The API at {self._base} cannot be reached: {reason}. "
+                f"{self._whose} at {self._base} cannot be reached: {reason}. "
                 "Is it running? (hermes up, hermes doctor)"
             ) from None
         if response.status >= 300:

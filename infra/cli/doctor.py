@@ -12,16 +12,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import click
 import psutil
 from rich.text import Text
 
 from infra import settings as configuration
+from infra.cli.client import ApiError
 from infra.cli.console import as_json, console, print_json
+from infra.cli.operator import PoolClient
 from infra.local.demo_keys import DEMO_TENANTS, key_file, read_demo_keys
 from infra.local.ports import HOST, Ports, holder, in_use
 from infra.local.stack import ROOT, StackError, restate_server
+from infra.operator_key import known_operator_key
 
 _OLDEST_PYTHON = (3, 11)
 _OLDEST_NODE = 18
@@ -121,6 +125,7 @@ def examine(root: Path = ROOT) -> Iterator[Finding]:
         yield check_http("restate", ports.ingress, "/restate/health")
         yield check_deployments(ports)
         yield check_http("api", ports.api, "/readyz")
+        yield check_carriers(f"http://{HOST}:{ports.pool}", known_operator_key(settings) or "")
     yield check_keys(settings.data_dir)
 
 
@@ -261,6 +266,40 @@ def check_deployments(ports: Ports) -> Finding:
             "start hermes up again, it registers them",
         )
     return Finding("deployments", Verdict.OK, "endpoint and pool are registered")
+
+
+def check_carriers(pool: str, key: str) -> Finding:
+    """Every carrier of the bind pool is bound, and none is kept from working."""
+    client = PoolClient(pool, key)
+    try:
+        carriers = client.carriers()
+    except ApiError as error:
+        return Finding("carriers", Verdict.FAIL, error.message, "look into .hermes/logs/pool.log")
+    finally:
+        client.close()
+    if not carriers:
+        return Finding("carriers", Verdict.WARN, "none: no SMS leaves", "hermes carriers add")
+    found = ", ".join(f"{carrier['name']} {_carrier_state(carrier)}" for carrier in carriers)
+    failing = [one for one in carriers if one["state"] in ("down", "connecting", "invalid")]
+    if failing:
+        advice = "check hosts, credentials and network of "
+        advice += f"{', '.join(one['name'] for one in failing)}: hermes carriers -v"
+        return Finding("carriers", Verdict.FAIL, found, advice)
+    unused = [one["name"] for one in carriers if one["state"] != "up"]
+    if unused:
+        advice = "; ".join(f"hermes carriers resume {name}" for name in unused)
+        return Finding("carriers", Verdict.WARN, found, advice)
+    if any(not one["bound"] for carrier in carriers for one in carrier["health"]["connections"]):
+        return Finding("carriers", Verdict.WARN, found, "see why: hermes carriers -v")
+    return Finding("carriers", Verdict.OK, found)
+
+
+def _carrier_state(carrier: dict[str, Any]) -> str:
+    """`up (3/4 bound)`, or the state alone."""
+    connections = (carrier["health"] or {}).get("connections") or ()
+    bound = sum(connection["bound"] for connection in connections)
+    state = str(carrier["state"])
+    return f"{state} ({bound}/{len(connections)} bound)" if connections else state
 
 
 def check_keys(data_dir: Path) -> Finding:

@@ -15,6 +15,7 @@ _COMMANDS = {
     "send": "infra.cli.send",
     "messages": "infra.cli.messages",
     "keys": "infra.cli.keys",
+    "carriers": "infra.cli.carriers",
     "bench": "infra.cli.bench",
     "doctor": "infra.cli.doctor",
 }

@@ -1,4 +1,4 @@
-"""The bind pool: SMPP connections and the SMS delivery service in front of them.
+"""The bind pool: SMPP connections, the SMS delivery service in front of them, and the admin API.
 
 Exactly one process a journal: the connections live in it. It is registered with Restate for
 HTTP/1.1: its handlers wait for nothing of Restate's, and one request and one answer cost the
@@ -7,8 +7,10 @@ process 0.3 ms of CPU less than a stream over HTTP/2.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any, Final, Literal
 
 import restate
 
@@ -16,39 +18,82 @@ from adapters.restate.ingress import RestateIngress
 from adapters.smpp.correlator import Correlator
 from adapters.smpp.inbound import Inbound
 from adapters.smpp.journal import Journal
+from adapters.smpp.operations import CarrierOperations
 from adapters.smpp.pool import BindPool
 from handlers.delivery.sms import create_sms_delivery
+from infra.operator_key import operator_key
 from infra.processes.serving import AsgiApp, main
 from infra.settings import Settings, inbound_routes
+
+_ADMIN_PATHS: Final = ("/admin/", "/metrics")
 
 
 @asynccontextmanager
 async def pool(settings: Settings) -> AsyncIterator[AsgiApp]:
     """The pool's application, with its carriers being dialed."""
+    key = operator_key(settings)
     ingress = RestateIngress(settings.restate.ingress)
     journal = Journal(settings.smpp_journal)
     correlator = Correlator(journal, ingress)
     await correlator.recover()
-    alphabets = {carrier.name: carrier.default_alphabet for carrier in settings.carriers}
+
+    def alphabet(carrier: str) -> Literal["gsm7", "latin1"]:
+        config = operations.config(carrier)
+        return "gsm7" if config is None else config.default_alphabet
+
     inbound = Inbound(
         journal,
         ingress,
         inbound_routes(settings.inbound),
-        alphabet=lambda carrier: alphabets.get(carrier, "gsm7"),
+        alphabet=alphabet,
         timeout=settings.inbound_timeout,
     )
+    binds = BindPool((), journal, correlator, on_inbound=inbound.on_deliver)
+    operations = CarrierOperations(binds.mesh, journal, settings.carriers)
+    await operations.load()
     await inbound.recover()
-    binds = BindPool(settings.carriers, journal, correlator, on_inbound=inbound.on_deliver)
+    await operations.start()
+
+    def admin() -> AsgiApp:
+        # Imports that neither a bind nor the first message should wait for.
+        from adapters.telemetry.carriers import CarrierCollector, PoolGauges
+        from adapters.telemetry.exposition import Metrics
+        from handlers.admin.app import AdminApi
+
+        gauges = PoolGauges(
+            carriers=lambda: [carrier.health() for carrier in binds.mesh.carriers],
+            queues=binds.queues,
+            unmatched=lambda: correlator.unmatched,
+            lag=lambda: binds.lag,
+        )
+        return AdminApi(operations, binds, correlator, Metrics(CarrierCollector(gauges)), key).app
+
+    admin_app = asyncio.ensure_future(asyncio.to_thread(admin))
     try:
-        yield restate.app(
+        delivery = restate.app(
             [create_sms_delivery(binds)], identity_keys=list(settings.restate.identity_keys)
         )
+        yield beside(delivery, admin_app)
     finally:
+        await asyncio.gather(admin_app, return_exceptions=True)
+        await operations.close()
         await binds.close()
         await correlator.close()
         await inbound.close()
         await journal.close()
         await ingress.close()
+
+
+def beside(app: AsgiApp, admin: asyncio.Future[AsgiApp]) -> AsgiApp:
+    """Both applications at one listener. A message's request pays one comparison for it."""
+
+    async def both(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["path"].startswith(_ADMIN_PATHS):
+            await (await admin)(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return both
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@ import pytest
 
 from tests.scenarios.driver import Driver
 
-SMSC = ("--late-delay", "2.5")
+SMSC = ("--late-delay", "2.5", "--account", "second:second")
 MAIL = ("--slow-delay", "2")
 
 

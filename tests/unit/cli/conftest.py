@@ -41,7 +41,7 @@ def api(monkeypatch):
             self.end_headers()
             self.wfile.write(content)
 
-        do_POST = do_DELETE = do_GET
+        do_POST = do_PATCH = do_DELETE = do_GET
 
         def log_message(self, *args):
             pass

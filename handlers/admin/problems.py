@@ -1,0 +1,84 @@
+"""How the admin API says no: the API's problem details with codes of its own.
+
+What both APIs can answer, such as `missing_key` or `malformed_json`, is the same in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Final
+
+from adapters.smpp.faults import CarrierInvalid, Fault
+from handlers.api.problems import FieldError, Kind, Problem, pointer
+
+PREFIX: Final = "/admin/v1/"
+
+OPERATOR_PROBLEMS: Final[dict[str, Kind]] = {
+    "carrier_not_found": Kind(404, "Carrier not found", "There is no carrier of this name."),
+    "carrier_exists": Kind(
+        409,
+        "Carrier exists",
+        "There is a carrier of this name already: change it with PATCH, or remove it first.",
+    ),
+    "carrier_invalid": Kind(
+        422,
+        "Carrier invalid",
+        "`errors` lists every fault: a JSON Pointer to the key, what is wrong and what would be "
+        "right. Nothing was changed.",
+    ),
+}
+
+
+class OperatorProblem(Problem):
+    """A request to the admin API ends here. `code` is a key of OPERATOR_PROBLEMS."""
+
+    kinds: ClassVar[Mapping[str, Kind]] = OPERATOR_PROBLEMS
+    page: ClassVar[str] = PREFIX + "problems/"
+
+
+class CarrierFault(FieldError, frozen=True, omit_defaults=True):
+    """A fault in a carrier's settings; `right` says what would be right."""
+
+    right: str | None = None
+
+
+# pydantic's error types in the API's words. Whatever is not here is `wrong_type`.
+_CODES: Final[dict[str, str]] = {
+    "missing": "required",
+    "extra_forbidden": "unknown_field",
+    "frozen": "invalid_value",
+    "value_error": "invalid_value",
+    "string_pattern_mismatch": "invalid_value",
+    "enum": "unknown_value",
+    "literal_error": "unknown_value",
+    "greater_than": "out_of_range",
+    "greater_than_equal": "out_of_range",
+    "less_than_equal": "out_of_range",
+    "finite_number": "out_of_range",
+    "decimal_max_digits": "out_of_range",
+    "decimal_max_places": "out_of_range",
+    "decimal_whole_digits": "out_of_range",
+    "string_too_short": "too_short",
+    "string_too_long": "too_long",
+    "too_short": "too_short",
+    "too_long": "too_long",
+}
+
+
+def carrier_invalid(error: CarrierInvalid) -> OperatorProblem:
+    """The problem of settings with these faults."""
+    count = "one fault" if len(error.faults) == 1 else f"{len(error.faults)} faults"
+    return OperatorProblem(
+        "carrier_invalid",
+        f"The carrier's settings have {count}; nothing was changed.",
+        errors=[_fault(fault) for fault in error.faults],
+    )
+
+
+def _fault(fault: Fault) -> CarrierFault:
+    return CarrierFault(
+        code=_CODES.get(fault.kind, "wrong_type"),
+        detail=fault.wrong,
+        pointer=pointer(fault.path),
+        right=fault.right,
+    )

@@ -1,0 +1,53 @@
+"""The key of the admin API: the settings', or one that is made up once for a data directory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from infra.settings import ConfigurationError, Settings
+
+
+def key_file(settings: Settings) -> Path:
+    """Where a key that was made up lies, readable by its owner only."""
+    return settings.data_dir / "operator.key"
+
+
+def operator_key(settings: Settings) -> str:
+    """The key. Made, when there is none, by whichever process comes first: all get the same.
+
+    Raises ConfigurationError when the file holds no key.
+    """
+    known = known_operator_key(settings)
+    if known is None:
+        _make(key_file(settings))
+        known = known_operator_key(settings)
+    if not known:
+        raise ConfigurationError(f"{key_file(settings)} holds no key: remove it")
+    return known
+
+
+def known_operator_key(settings: Settings) -> str | None:
+    """The key, None when there is none yet."""
+    if settings.admin.key is not None:
+        return settings.admin.key.get_secret_value()
+    try:
+        return key_file(settings).read_text().strip()
+    except FileNotFoundError:
+        return None
+
+
+def _make(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"hok_{secrets.token_urlsafe(32)}\n")
+        # A link appears whole, or not at all where somebody was faster.
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink()
