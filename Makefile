@@ -13,6 +13,8 @@ DEMO ?=
 ARGS ?=
 RATE ?= 300
 DURATION ?= 60
+SCENARIO ?=
+FOR ?= 600
 PYTHON ?=
 
 .PHONY: help
@@ -34,6 +36,14 @@ test: $(SETUP) ## run the whole test suite (ARGS=… goes to pytest)
 .PHONY: bench
 bench: $(SETUP) ## load through the API to the receipt (RATE=300 a second, DURATION=60 seconds)
 	@exec $(BIN)/hermes bench --rate $(RATE) --duration $(DURATION) $(ARGS)
+
+.PHONY: scenario
+scenario: $(SETUP) ## a fault with bars to hold (SCENARIO=link-kill; without one: list them)
+	@exec $(BIN)/hermes bench $(if $(SCENARIO),--scenario $(SCENARIO),--list) $(ARGS)
+
+.PHONY: fuzz
+fuzz: $(SETUP) ## fuzz the SMPP session (FOR=600 seconds; ARGS=DIRECTORY keeps what it learns there)
+	@exec $(BIN)/python -m tests.fuzz.fuzz_session -max_total_time=$(FOR) -max_len=600 $(ARGS)
 
 .PHONY: lint
 lint: $(PYTHON_READY) ## ruff's rules and layout, and the direction of imports

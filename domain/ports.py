@@ -127,11 +127,11 @@ class CascadeEngine(Protocol):
 
 
 class Pressure(Protocol):
-    """How long the queues before the providers are."""
+    """What lies before the providers: how long it takes, and how much more may come."""
 
-    def wait(self, tenant: str, channel: str, category: Category) -> float:
-        """Seconds that a message accepted now would wait before it is submitted, as far as is
-        known; 0 when nothing waits. Infinite when nothing is taken at all."""
+    async def admit(self, tenant: str, channel: str, category: Category) -> float:
+        """Whether a message may be handed over whose first step is this channel, and is due now:
+        0 when it may, perhaps after a pause, otherwise seconds after which to ask again."""
 
     def accepted(self, tenant: str, channel: str) -> None:
-        """A message has been accepted whose first step is this channel, and is due now."""
+        """A message that was admitted has been handed over."""

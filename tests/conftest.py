@@ -5,6 +5,10 @@ import subprocess
 
 import pytest
 
+from tests.postgres import postgres, postgres_server, where
+
+__all__ = ["postgres", "postgres_server", "where"]
+
 
 @pytest.fixture
 def certificate(tmp_path):

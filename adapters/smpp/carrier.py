@@ -7,8 +7,8 @@ token. When nothing asks for it in time, its owner hears `Unavailable` and looks
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -20,7 +20,7 @@ from adapters.smpp.fairness import FairQueue
 from adapters.smpp.outcomes import Refusal, declared, refusal
 from adapters.smpp.rate import AdaptiveRate, TokenBucket
 from adapters.smpp.session import OnDeliver
-from adapters.smpp.supervisor import Intensity, Supervisor
+from adapters.smpp.supervisor import Exit, Intensity, Supervisor
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,9 @@ _LIVE = frozenset(
     }
 )
 """What changes without a new bind."""
-_ROLL_PATIENCE = 5.0
+_BINDING = frozenset(CarrierConfig.model_fields) - _LIVE
+_FAREWELL = 1.0
+"""Seconds for what is in flight to be answered, and the unbind, when this process ends."""
 
 
 class Unavailable(Exception):
@@ -165,14 +167,16 @@ class Carrier:
         self._adaptive = AdaptiveRate(config.rate, now)
         self._bucket = TokenBucket(config.rate, now)
         self._queue: FairQueue[_Waiter] = FairQueue()
-        self._queued = 0
+        self._waiting: Counter[int] = Counter()
         self._wake: asyncio.TimerHandle | None = None
         self._wake_at = 0.0
         self._connections: dict[int, Connection] = {}
+        self._leaving: dict[Connection, asyncio.Task[None]] = {}
         self._supervisor = Supervisor(self._intensity, self._escalated)
         self._lost_error: str | None = None
         self._told = CarrierState.CONNECTING
         self._rolling: asyncio.Task[None] | None = None
+        self._moved = asyncio.Event()
         self._understand(config)
         if order is not Order.DRAINED:
             self._grow_to(config.binds)
@@ -196,7 +200,7 @@ class Carrier:
     def state(self) -> CarrierState:
         """What it does at the moment."""
         if self.order is Order.DRAINED:
-            return CarrierState.DRAINING if self._connections else CarrierState.DRAINED
+            return CarrierState.DRAINING if self._leaving else CarrierState.DRAINED
         if self.order is Order.SUSPENDED:
             return CarrierState.SUSPENDED
         if self.bound:
@@ -206,7 +210,11 @@ class Carrier:
     @property
     def queued(self) -> int:
         """Requests that wait here for window or rate."""
-        return self._queued
+        return len(self._queue)
+
+    def queued_before(self, priority: int) -> int:
+        """Those of them that one of this priority would wait for."""
+        return sum(count for of, count in self._waiting.items() if of <= priority)
 
     @property
     def drain_rate(self) -> float:
@@ -227,7 +235,7 @@ class Carrier:
                 window=c.window,
                 last_error=c.last_error,
             )
-            for c in self._connections.values()
+            for c in (*self._connections.values(), *self._leaving)
         )
         errors = [c.last_error for c in connections if c.last_error]
         return CarrierHealth(
@@ -236,7 +244,7 @@ class Carrier:
             rate=self._adaptive.rate,
             configured_rate=self.config.rate,
             accepted_per_second=self._adaptive.measured(self._loop.time()),
-            queued=self._queued,
+            queued=self.queued,
             submitted=counters.submitted,
             accepted=counters.accepted,
             refused=counters.refused,
@@ -269,33 +277,40 @@ class Carrier:
         if not self.usable:
             raise self._unavailable()
         waiter = _Waiter(parts, self._loop.create_future())
-        self._queue.push(waiter, priority=priority, tenant=tenant, weight=parts)
-        self._queued += 1
+        entry = self._queue.push(waiter, priority=priority, tenant=tenant, weight=parts)
+        self._waiting[priority] += 1
         try:
             async with asyncio.timeout(patience):
                 return await waiter.ready
         except BaseException as error:
             ready = waiter.ready
-            if ready.done() and not ready.cancelled() and ready.exception() is None:
+            if ready.cancelled():
+                self._queue.withdraw(entry)
+                # It may have stood in the way of one that needs less.
+                self._pump()
+            elif ready.exception() is None:
                 # The lease and the interruption came together.
                 ready.result().give_back()
             if isinstance(error, TimeoutError):
                 raise Unavailable("the window or the rate is used up", down=False) from None
             raise
         finally:
-            self._queued -= 1
+            self._waiting[priority] -= 1
 
     def answered(self, command_status: int, sent_at: float) -> None:
         """A submit that was sent at `sent_at` (loop time) has its answer."""
         now = self._loop.time()
         if not command_status:
             self.counters.accepted += 1
-            self._adaptive.accepted(now)
+            if self._adaptive.accepted(now):
+                self._bucket.set_rate(self._adaptive.pace, now)
+                self._pump()
         elif self.means(command_status).throttled:
             self.counters.throttled += 1
             self.counters.last_refusal = status_name(command_status)
-            self._adaptive.throttled(now, sent_at)
-            self._bucket.set_rate(self._adaptive.rate, now)
+            if self._adaptive.throttled(now, sent_at):
+                self._bucket.set_rate(self._adaptive.pace, now)
+                self._bucket.empty()
         else:
             self.counters.refused += 1
             self.counters.last_refusal = status_name(command_status)
@@ -333,31 +348,31 @@ class Carrier:
         self._understand(config)
         if config.rate != old.rate:
             self._adaptive.set_limit(config.rate, now)
-            self._bucket.set_rate(self._adaptive.rate, now)
+            self._bucket.set_rate(self._adaptive.pace, now)
         for connection in self._connections.values():
             connection.config = config
             connection.bucket.set_rate(config.bind_rate, now)
             if config.window != connection.window:
                 connection.resize(config.window)
         if self.order is not Order.DRAINED:
-            changed = {
-                name
-                for name in CarrierConfig.model_fields
-                if getattr(old, name) != getattr(config, name)
-            }
-            if config.binds != old.binds:
-                self._grow_to(config.binds)
-            if changed - _LIVE:
+            self._grow_to(config.binds)
+            if any(map(self._is_stale, self._connections.values())):
                 self._roll()
         self._pump()
 
     async def close(self) -> None:
         """Unbind and stay down."""
-        if self._rolling is not None:
-            self._rolling.cancel()
+        self.order = Order.DRAINED
+        self._stop_rolling()
         if self._wake is not None:
             self._wake.cancel()
-        await asyncio.gather(*(self._drop(number) for number in list(self._connections)))
+        for number in list(self._connections):
+            self._retire(number, _FAREWELL)
+        if self._leaving:
+            await asyncio.wait(self._leaving.values(), timeout=_FAREWELL)
+        await self._supervisor.close()
+        if self._leaving:
+            await asyncio.wait(self._leaving.values())
         self._fail_waiters()
 
     # Inside
@@ -373,8 +388,7 @@ class Carrier:
             if number not in self._connections:
                 self._add(number)
         for number in [n for n in self._connections if n > binds]:
-            task = self._loop.create_task(self._drop(number))
-            task.add_done_callback(lambda _: None)
+            self._retire(number)
 
     def _add(self, number: int) -> None:
         connection = Connection(
@@ -386,42 +400,79 @@ class Carrier:
         )
         self._connections[number] = connection
 
-        async def life() -> object:
+        async def life() -> Exit:
             try:
                 return await connection.live()
             finally:
                 self._lost()
 
-        self._supervisor.start(connection.name, life)  # type: ignore[arg-type]
+        self._supervisor.start(connection, connection.name, life)
 
-    async def _drop(self, number: int) -> None:
-        connection = self._connections.pop(number, None)
-        if connection is not None:
-            await connection.unbind()
-            await self._supervisor.stop(connection.name)
+    def _retire(self, number: int, patience: float | None = None) -> asyncio.Task[None]:
+        """Take a connection out of service and let it end in peace; the task is done when it has
+        gone."""
+        connection = self._connections.pop(number)
+        self._supervisor.retire(connection)
+        if patience is None:
+            # For what is in flight, and for the unbind.
+            patience = self.config.response_timeout + _FAREWELL
+        leaving = self._loop.create_task(self._leave(connection, patience))
+        self._leaving[connection] = leaving
+        self._moved.set()
         self._lost()
+        return leaving
+
+    async def _leave(self, connection: Connection, patience: float) -> None:
+        try:
+            await connection.unbind(patience)
+            await self._supervisor.stop(connection)
+        finally:
+            del self._leaving[connection]
+            self._tell()
+
+    def _is_stale(self, connection: Connection) -> bool:
+        """Whether it is bound with what no longer holds."""
+        old = connection.dialed_with
+        return old is not None and any(
+            getattr(old, name) != getattr(self.config, name) for name in _BINDING
+        )
 
     def _roll(self) -> None:
+        """Bind the stale connections again, one after the other, each once the one before it is
+        bound: with a password that is refused, all but one go on as they are."""
+
         async def roll() -> None:
-            for number in list(self._connections):
-                await self._drop(number)
+            while True:
+                # What was left by a roll that this one replaced.
+                self._grow_to(self.config.binds)
+                stale = [n for n, c in self._connections.items() if self._is_stale(c)]
+                if not stale:
+                    return
+                number = stale[0]
+                await asyncio.shield(self._retire(number))
                 self._add(number)
                 connection = self._connections[number]
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_ROLL_PATIENCE):
-                        while not connection.bound:
-                            await asyncio.sleep(0.01)
+                while not connection.bound and self._connections.get(number) is connection:
+                    self._moved.clear()
+                    await self._moved.wait()
 
+        self._stop_rolling()
+        self._rolling = self._loop.create_task(roll())
+
+    def _stop_rolling(self) -> None:
         if self._rolling is not None:
             self._rolling.cancel()
-        self._rolling = self._loop.create_task(roll())
 
     async def _obey(self, order: Order) -> None:
         self.order = order
         if order is Order.DRAINED:
+            self._stop_rolling()
+            for number in list(self._connections):
+                self._retire(number)
             self._fail_waiters()
             self._tell()
-            await asyncio.gather(*(self._drop(number) for number in list(self._connections)))
+            if self._leaving:
+                await asyncio.wait(self._leaving.values())
         else:
             self._grow_to(self.config.binds)
             if order is Order.SUSPENDED:
@@ -430,6 +481,7 @@ class Carrier:
         self._tell()
 
     def _bound(self, connection: Connection) -> None:
+        self._moved.set()
         self._loop.call_later(self._intensity.steady, self._is_steady, connection, connection.binds)
         self._tell()
 
@@ -480,8 +532,8 @@ class Carrier:
         queue is looked at again when there may be one."""
         now = self._loop.time()
         if self._adaptive.grow(now):
-            self._bucket.set_rate(self._adaptive.rate, now)
-        wait = max(self._adaptive.wait(now), self._bucket.wait(now))
+            self._bucket.set_rate(self._adaptive.pace, now)
+        wait = self._bucket.wait(now)
         if wait > 0:
             self._look_again(now + wait)
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from adapters.store.database import GroupCommit
+from adapters.store.group_commit import GroupCommit
 
 _COLUMNS = "name, config_json, state, updated_at"
 _PUT = f"""

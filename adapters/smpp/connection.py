@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 Answer = asyncio.Future[tuple[int, str]]
 
 _BAD_CREDENTIALS = frozenset({CommandStatus.ESME_RINVPASWD, CommandStatus.ESME_RINVSYSID})
-_FAREWELL = 1.0
-"""Seconds for an unbind to be answered."""
+_BRIEF = 2.0
+"""Seconds below which a bind did not last."""
 
 
 class NotWritten(Exception):
@@ -78,9 +78,10 @@ class Connection:
         self._sender: EsmeSession | None = None
         self._receiver: EsmeSession | None = None
         self._waiting: deque[tuple[bytes, Answer, float]] = deque()
-        self._dials = number
+        self._dials = number - 1
         self._window = config.window
         self._closing = False
+        self._dialed_with: CarrierConfig | None = None
 
     @property
     def name(self) -> str:
@@ -91,6 +92,11 @@ class Connection:
     def bound(self) -> bool:
         """Whether it takes submits now, as far as we know."""
         return self._sender is not None and self._sender.is_bound
+
+    @property
+    def dialed_with(self) -> CarrierConfig | None:
+        """What its present sessions were bound with, or are being."""
+        return self._dialed_with
 
     @property
     def in_flight(self) -> int:
@@ -152,12 +158,19 @@ class Connection:
             else:
                 sender.submit(body).add_done_callback(_passer(answer))
 
+    def _fail_waiting(self, reason: str) -> None:
+        while self._waiting:
+            _, answer, _ = self._waiting.popleft()
+            if not answer.done():
+                answer.set_exception(NotWritten(reason))
+
     def _has_room(self) -> None:
         self._write_waiting()
         self._on_room()
 
     async def live(self) -> Exit:
         """Dial, bind, serve until the link goes. Canceling it cuts the link."""
+        self._dialed_with = self.config
         hosts = self.config.hosts
         self.host = host_of(hosts[self._dials % len(hosts)])
         began = self._loop.time()
@@ -187,27 +200,38 @@ class Connection:
                 [session.closed for session in sessions], return_when=asyncio.FIRST_COMPLETED
             )
             reason = next(iter(done)).result()
+            if self._closing:
+                # Each session of a pair takes its leave.
+                await asyncio.wait([session.closed for session in sessions])
+            elif self._loop.time() - began < _BRIEF:
+                # Where a bind does not last, another host may do better.
+                self._dials += 1
             return self._ended(f"link closed: {reason.value}", began=began)
         finally:
+            self._dialed_with = None
             self._sender = self._receiver = None
             self.bound_at = None
             for session in sessions:
                 session.abort()
-            while self._waiting:
-                _, answer, _ = self._waiting.popleft()
-                if not answer.done():
-                    answer.set_exception(NotWritten(self.last_error or "the link is closed"))
+            self._fail_waiting(self.last_error or "the link is closed")
 
-    async def unbind(self) -> None:
-        """Say goodbye: wait a moment for what is in flight, unbind, close."""
+    async def unbind(self, patience: float) -> None:
+        """Say goodbye: wait for what is in flight, unbind, close, all within `patience` seconds,
+        or else cut the link."""
         self._closing = True
-        sessions = {s for s in (self._sender, self._receiver) if s is not None}
-        for session in sessions:
-            try:
-                async with asyncio.timeout(_FAREWELL):
-                    await session.unbind()
-            except TimeoutError:
-                session.abort()
+        self._fail_waiting("the connection is taken out of service")
+        sender, receiver = self._sender, self._receiver
+        try:
+            async with asyncio.timeout(patience):
+                # The receiver last: until then there may be receipts.
+                if sender is not None:
+                    await sender.unbind()
+                if receiver is not None:
+                    await receiver.unbind()
+        except TimeoutError:
+            for session in (sender, receiver):
+                if session is not None:
+                    session.abort()
 
     def _ended(self, reason: str, *, began: float | None, hopeless: bool = False) -> Exit:
         if not self._closing:
@@ -274,9 +298,9 @@ def tls_context(tls: bool | Tls) -> ssl.SSLContext | None:
 
 def _passer(answer: Answer) -> Callable[[Answer], None]:
     def on_done(inner: Answer) -> None:
+        error = inner.exception()
         if answer.done():
             return
-        error = inner.exception()
         if error is None:
             answer.set_result(inner.result())
         else:

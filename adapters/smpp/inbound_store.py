@@ -14,6 +14,9 @@ REPEATED_WITHIN = 3600.0
 """Seconds in which the same part with the same payload is a repetition of the carrier's, whose
 deliver_sm_resp was lost. Eight-bit references come again later with other messages."""
 
+PRUNED = 1000
+"""Rows deleted in one transaction, which the others wait for."""
+
 _KEY = "carrier = ? AND source = ? AND destination = ? AND reference = ? AND total = ?"
 _COLUMNS = (
     "id, carrier, source, destination, reference, total, number, data_coding, payload, received_at"
@@ -25,6 +28,11 @@ _STORE = f"""
         SELECT 1 FROM inbound WHERE {_KEY} AND number = ? AND digest = ?
             AND received_at > ? AND received_at < ?)
     ON CONFLICT (id) DO NOTHING
+"""
+_PRUNE = """
+    DELETE FROM inbound WHERE id IN (
+        SELECT id FROM inbound WHERE received_at < ? AND forwarded <> 0
+        ORDER BY received_at LIMIT ?)
 """
 
 
@@ -126,6 +134,14 @@ class InboundStore:
     async def held_inbound(self, *, limit: int = 1000) -> list[InboundPart]:
         """The newest parts that nobody could be told of, newest first."""
         return await self._inbound("forwarded = 2 ORDER BY received_at DESC LIMIT ?", (limit,))
+
+    async def prune_inbound(self, before: float) -> int:
+        """Forget parts that came before this time (seconds since the epoch) and wait no more.
+        Gives the number of rows."""
+        total = 0
+        while count := await self._writer.write(_PRUNE, (before, PRUNED)):
+            total += count
+        return total
 
     async def _inbound(self, where: str, values: Sequence[object]) -> list[InboundPart]:
         sql = f"SELECT {_COLUMNS} FROM inbound WHERE {where}"

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable
 
 from adapters.smpp.carrier import Carrier, Order
 from adapters.smpp.config import CarrierConfig
+from adapters.smpp.outcomes import refusal
 from adapters.smpp.session import OnDeliver
+from domain.failures import Failure
 
 
 class UnknownCarrier(LookupError):
@@ -42,6 +44,12 @@ class Mesh:
             return self._carriers[name]
         except KeyError:
             raise UnknownCarrier(name) from None
+
+    def failure(self, name: str, command_status: int) -> Failure:
+        """What a status means of a carrier, which may have been removed since."""
+        carrier = self._carriers.get(name)
+        meaning = refusal(command_status) if carrier is None else carrier.means(command_status)
+        return meaning.failure(command_status)
 
     def candidates(self, provider: str | None, destination: str) -> list[Carrier]:
         """The carriers that a message to this number may take, best first, whatever their state.

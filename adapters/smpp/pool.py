@@ -39,8 +39,8 @@ logger = logging.getLogger(__name__)
 
 HOLD = 10.0
 """Seconds that a request waits here for room: cheaper than going back to Restate."""
-HELD = 500
-"""Requests that wait here at once; more are told to come back."""
+HELD = 2000
+"""Requests of one priority or higher ones that wait here at once; more are told to come back."""
 REBIND_PATIENCE = 1.0
 """Seconds that a request waits for a carrier to come back when all are gone."""
 KEEP = 8 * 86400.0
@@ -220,7 +220,7 @@ class BindPool:
             now = self._loop.time()
             if usable:
                 carrier = min(usable, key=_congestion)
-                if now >= until or carrier.queued >= HELD:
+                if now >= until or carrier.queued_before(priority) >= HELD:
                     raise Unavailable("the carriers take no more", down=False)
                 key = (request.message, request.attempt)
                 self._backlog.holds(key, request.tenant, request.category, now, until)
@@ -380,8 +380,7 @@ class BindPool:
         if PartState.REFUSED in states:
             refused = next(part for part in parts if part.state is PartState.REFUSED)
             status = refused.command_status or 0
-            meaning = self.mesh.get(carrier).means(status)
-            return _failed(meaning.failure(status), begun_at, carrier)
+            return _failed(self.mesh.failure(carrier, status), begun_at, carrier)
         if PartState.BEGUN in states:
             return Submission(
                 SubmissionState.UNKNOWN,
@@ -423,7 +422,7 @@ class BindPool:
             rate,
         )
         if status:
-            failure = self.mesh.get(carrier).means(status).failure(status)
+            failure = self.mesh.failure(carrier, status)
         else:
             code = FailureCode.PROVIDER_UNAVAILABLE if down else FailureCode.PROVIDER_THROTTLED
             failure = Failure(code, detail=detail)

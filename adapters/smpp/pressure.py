@@ -4,6 +4,9 @@ its way to them.
 The pools are asked a few times a second. Between two answers, and while Restate is behind, this
 process counts what it has accepted and the pools have not seen yet: a flood would otherwise be
 noticed only after it had been let in.
+
+Restate works first come, first served. When it falls behind, what is not urgent is let in no faster
+than it gets through, each tenant in turn, so that a one-time password finds a short queue there.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import msgspec
 
 from adapters.restate.http import HttpClient
 from adapters.smpp.backlog import PRIORITY
+from adapters.smpp.gate import Gate
 from domain.message import Category
 
 logger = logging.getLogger(__name__)
@@ -28,6 +32,9 @@ INTERVAL = 0.25
 _TIMEOUT = 2.0
 _BEHIND = 1.0
 """Seconds of lag from which on Restate counts as behind."""
+_SMOOTHED_OVER = 1.0
+_FEW = 100
+"""Messages on their way that say nothing of how far Restate is behind."""
 _PATH = "/admin/v1/queues"
 
 
@@ -54,9 +61,13 @@ _decode = msgspec.json.Decoder(PoolReport).decode
 
 
 class PoolPressure:
-    """Follows the bind pools at `urls`. Made on a running event loop."""
+    """Follows the bind pools at `urls`. Made on a running event loop.
 
-    def __init__(self, urls: Sequence[str], key: str) -> None:
+    A message that would wait more than `longest` seconds for a carrier is not admitted.
+    """
+
+    def __init__(self, urls: Sequence[str], key: str, *, longest: float) -> None:
+        self._longest = longest
         self._header = f"authorization: Bearer {key}\r\n"
         self._clients = {url: HttpClient(url, connections=1, timeout=_TIMEOUT) for url in urls}
         self._reports: dict[str, PoolReport] = {}
@@ -65,7 +76,13 @@ class PoolPressure:
         self._waiting: Counter[tuple[str, int]] = Counter()
         self._pace: dict[str, float] = {}
         self._lag = 0.0
-        self._following = asyncio.get_running_loop().create_task(self._follow())
+        self._arrived = 0
+        self._arriving = 0.0
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._summed_up_at = loop.time()
+        self._gate = Gate(loop)
+        self._following = loop.create_task(self._follow())
 
     async def close(self) -> None:
         """Stop asking."""
@@ -74,19 +91,26 @@ class PoolPressure:
         for client in self._clients.values():
             await client.close()
 
-    def wait(self, tenant: str, channel: str, category: Category) -> float:
+    async def admit(self, tenant: str, channel: str, category: Category) -> float:
         """See `domain.ports.Pressure`."""
         if channel != "sms":
             return 0.0
         priority = PRIORITY[category]
+        too_long = self._wait(tenant, priority) - self._longest
+        if too_long > 0:
+            return too_long
+        if category is Category.OTP:
+            self._gate.passes()
+            return 0.0
+        return await self._gate.enter(tenant, priority)
+
+    def _wait(self, tenant: str, priority: int) -> float:
+        """Seconds until a message accepted now would be submitted; infinite when nothing is."""
         waiting = self._waiting[tenant, priority]
-        if not waiting:
-            return self._lag if self._lag > _BEHIND else 0.0
         pace = self._pace.get(tenant)
-        if pace is None:
-            return self._lag
-        ahead = waiting + self._on_the_way[tenant]
-        return ahead / pace if pace else math.inf
+        if not waiting or pace is None:
+            return self._lag if self._lag > _BEHIND else 0.0
+        return (waiting + self._on_the_way[tenant]) / pace if pace else math.inf
 
     def accepted(self, tenant: str, channel: str) -> None:
         """See `domain.ports.Pressure`."""
@@ -116,6 +140,7 @@ class PoolPressure:
         for tenant, count in report.arrived.items():
             arrived = count - before.get(tenant, 0)
             if arrived > 0:
+                self._arrived += arrived
                 self._on_the_way[tenant] = max(self._on_the_way[tenant] - arrived, 0)
         self._seen[url] = (report.boot, report.arrived)
         self._reports[url] = report
@@ -137,3 +162,13 @@ class PoolPressure:
             # Nothing is held up anywhere: what was counted and did not come was canceled, or went
             # to a pool that no longer says so.
             self._on_the_way.clear()
+        self._set_pace()
+
+    def _set_pace(self) -> None:
+        now = self._loop.time()
+        elapsed, self._summed_up_at = max(now - self._summed_up_at, 0.01), now
+        arriving, self._arrived = self._arrived / elapsed, 0
+        self._arriving += (arriving - self._arriving) * min(elapsed / _SMOOTHED_OVER, 1.0)
+        under_way = self._on_the_way.total()
+        behind = max(self._lag, under_way / max(self._arriving, 1.0) if under_way > _FEW else 0.0)
+        self._gate.adapt(behind, self._arriving, now)

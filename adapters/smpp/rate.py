@@ -13,8 +13,15 @@ BURST = 0.1
 second, and large enough that timers are not armed for every message."""
 
 _MEASURED_OVER = 1.0
-_CUT_TO = 0.95
+_PEAK_OVER = 0.1
+_RECENT = 2.0
+_CUT_TO = 0.97
+_THIN = 10
+"""Parts below which an estimate is more noise than signal."""
+_THIN_CUT_TO = 0.7
+_UNUSED = 0.5
 _SLOWEST = 10.0
+_FIRST_GUESS = 100.0
 _LEAST_GROWTH = 2.0
 _FIRST_HOLD, _LONGEST_HOLD = 0.05, 1.0
 _GROW_EVERY = 0.1
@@ -42,8 +49,15 @@ class TokenBucket:
     def set_rate(self, rate: float | None, now: float) -> None:
         """Change the rate; tokens that are there are kept up to the new burst."""
         self._fill(now)
+        if self._rate is None:
+            # What went through without a limit is not owed.
+            self._tokens = math.inf
         self._rate = rate
         self._tokens = min(self._tokens, self._capacity())
+
+    def empty(self) -> None:
+        """Lose the tokens that are there: no burst may come next."""
+        self._tokens = min(self._tokens, 0.0)
 
     def wait(self, now: float) -> float:
         """Seconds until a token is there, 0 when one is."""
@@ -76,23 +90,38 @@ class AdaptiveRate:
     """The rate at which a carrier takes what it is given, at most `limit`.
 
     Additive increase, multiplicative decrease, except that the decrease starts from what the
-    carrier did take during the last second: that is known, so there is no need to fall further
-    and to lose a half of what it would have carried. Growth begins at 1 % a second, at least 2
-    parts a second, and doubles after every 5 s without a refusal: probing an old limit is gentle,
-    forgetting one is quick.
+    carrier is known to take. A carrier that refuses has nothing left to give, so between two
+    refusals it took exactly what its rate allows: there is no need to fall further and to lose a
+    half of what it would have carried. After a refusal that came out of the blue, the bound is
+    what it took at its peak, and no less than a half of what was allowed: a burst, or one refusal
+    while little is sent, does not say how much could be. And after each refusal single parts ask,
+    ever more rarely, until one is taken: a carrier that counts by the second refuses everything
+    until its second is over.
+
+    Growth begins at 1 % a second, at least 2 parts a second, and doubles after every 5 s without
+    a refusal: probing an old limit is gentle, forgetting one is quick.
     """
 
     def __init__(self, limit: float | None, now: float) -> None:
         self.limit = limit
         self.rate = limit
-        """What to submit a second now, None without any limit."""
+        """What it is believed to take a second, None without any limit."""
         self.throttled_count = 0
         self._accepted: deque[tuple[float, int]] = deque()
         self._accepted_sum = 0
+        self._since_cut = 0
         self._cut_at = -math.inf
+        self._exhausted_at = -math.inf
         self._grown_at = now
         self._hold = _FIRST_HOLD
-        self._held_until = -math.inf
+        self._asking = False
+
+    @property
+    def pace(self) -> float | None:
+        """What to submit a second now, None without any limit."""
+        if self._asking:
+            return min(1 / self._hold, self.rate or math.inf)
+        return self.rate
 
     def set_limit(self, limit: float | None, now: float) -> None:
         """Change the configured limit; what was learned is kept below it."""
@@ -108,9 +137,10 @@ class AdaptiveRate:
             self._accepted_sum -= self._accepted.popleft()[1]
         return self._accepted_sum
 
-    def accepted(self, now: float) -> None:
-        """The carrier took a part."""
+    def accepted(self, now: float) -> bool:
+        """The carrier took a part; True when that changes the pace."""
         self._accepted_sum += 1
+        self._since_cut += 1
         # One entry a centisecond, however fast.
         if self._accepted and now - self._accepted[-1][0] < 0.01:
             at, count = self._accepted[-1]
@@ -118,34 +148,62 @@ class AdaptiveRate:
         else:
             self._accepted.append((now, 1))
             self.measured(now)
+        if not self._asking:
+            return False
+        self._asking = False
+        if self._hold == _FIRST_HOLD:
+            # Taken at the first try: it counts by a bucket, which may have been full meanwhile.
+            # Otherwise by a period, which had to end, and what it takes is of a whole one.
+            self._exhausted_at = now
+        return True
 
-    def throttled(self, now: float, sent_at: float) -> None:
-        """The carrier refused a part that was sent at `sent_at`.
+    def throttled(self, now: float, sent_at: float) -> bool:
+        """The carrier refused a part that was sent at `sent_at`; True when that changes the pace.
 
         What had been sent before the last cut says nothing about the rate after it.
         """
         self.throttled_count += 1
         if sent_at < self._cut_at:
-            return
-        # Refused again although nothing was taken since: it wants silence, not another rate.
-        taken = any(at > self._cut_at for at, _ in self._accepted)
-        self._hold = _FIRST_HOLD if taken else min(self._hold * 2, _LONGEST_HOLD)
-        self._held_until = now + self._hold
-        if taken or self.rate is None:
-            rate = self.measured(now) * _CUT_TO
-            if self.rate is not None:
-                rate = min(rate, self.rate * _CUT_TO)
-            # One refusal while little was sent says nothing about how much could be.
-            self.rate = max(rate, min(_SLOWEST, self.limit or _SLOWEST))
+            return False
+        if self._since_cut or self.rate is None:
+            reduced = self._reduced(now)
+            self._hold = _FIRST_HOLD
+            self._exhausted_at = now
+            slowest = _SLOWEST if self.limit is None else min(_SLOWEST, self.limit)
+            self.rate = max(reduced, slowest)
+        else:
+            # Refused again although nothing was taken since: it wants silence, not another rate.
+            self._hold = min(self._hold * 2, _LONGEST_HOLD)
         self._cut_at = self._grown_at = now
+        self._since_cut = 0
+        self._asking = True
+        return True
 
-    def wait(self, now: float) -> float:
-        """Seconds of silence that the carrier's last refusal asks for."""
-        return max(self._held_until - now, 0.0)
+    def _reduced(self, now: float) -> float:
+        """The rate after a refusal."""
+        since = now - self._exhausted_at
+        if since < _RECENT:
+            known = self._since_cut / max(since, 0.001)
+            if self.rate is not None and self._since_cut < _THIN:
+                known = max(known, self.rate * _THIN_CUT_TO)
+            if since >= _MEASURED_OVER:
+                # Asking took some of that time, and nothing was taken in it.
+                known = max(known, self.measured(now))
+        else:
+            known = self.measured(now)
+            if self.rate is None or known < self.rate * _UNUSED:
+                floor = _FIRST_GUESS if self.rate is None else self.rate * _UNUSED
+                known = max(known, self._peak(now), floor)
+        return (known if self.rate is None else min(known, self.rate)) * _CUT_TO
+
+    def _peak(self, now: float) -> float:
+        """The speed at which the last burst was accepted."""
+        last = sum(count for at, count in self._accepted if at > now - _PEAK_OVER)
+        return last / _PEAK_OVER
 
     def grow(self, now: float) -> bool:
         """Let the rate grow for the time that has gone; True when it changed."""
-        if self.rate is None or self.rate == self.limit:
+        if self.rate is None or self.rate == self.limit or self._asking:
             return False
         elapsed = now - self._grown_at
         if elapsed < _GROW_EVERY:

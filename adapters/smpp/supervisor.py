@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
@@ -61,24 +61,32 @@ class Supervisor:
         self._on_escalate = on_escalate
         self._loop = asyncio.get_running_loop()
         self._ends: deque[float] = deque(maxlen=intensity.failures + 1)
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks: dict[Hashable, asyncio.Task[None]] = {}
+        self._last_lives: set[Hashable] = set()
         self.escalated = False
         self.restarts = 0
 
-    def start(self, name: str, life: Callable[[], Awaitable[Exit]]) -> None:
-        """Supervise a child: `life` is one life of it, from its start to its end."""
-        self._tasks[name] = self._loop.create_task(self._keep(name, life))
+    def start(self, child: Hashable, name: str, life: Callable[[], Awaitable[Exit]]) -> None:
+        """Supervise a child: `life` is one life of it, from its start to its end. `child` is what
+        it is known by here, `name` what people read."""
+        self._tasks[child] = self._loop.create_task(self._keep(child, name, life))
 
-    async def stop(self, name: str) -> None:
+    def retire(self, child: Hashable) -> None:
+        """Let the child's present life be its last."""
+        if child in self._tasks:
+            self._last_lives.add(child)
+
+    async def stop(self, child: Hashable) -> None:
         """Stop supervising a child; its present life is canceled."""
-        task = self._tasks.pop(name, None)
+        task = self._tasks.pop(child, None)
+        self._last_lives.discard(child)
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
     async def close(self) -> None:
         """Stop every child."""
-        await asyncio.gather(*(self.stop(name) for name in list(self._tasks)))
+        await asyncio.gather(*(self.stop(child) for child in list(self._tasks)))
 
     def steady(self) -> None:
         """A child has served for a while: what was escalated is over."""
@@ -87,7 +95,7 @@ class Supervisor:
             self.escalated = False
             self._on_escalate(False)
 
-    async def _keep(self, name: str, life: Callable[[], Awaitable[Exit]]) -> None:
+    async def _keep(self, child: Hashable, name: str, life: Callable[[], Awaitable[Exit]]) -> None:
         pause = 0.0
         while True:
             if pause:
@@ -100,6 +108,8 @@ class Supervisor:
                 # A fault of ours in one connection is no reason to lose it for good.
                 logger.exception("%s failed", name)
                 end = Exit(f"{type(error).__name__}: {error}")
+            if child in self._last_lives:
+                return
             self.restarts += 1
             logger.warning("%s: %s", name, end.reason)
             pause = self._next_pause(end, pause)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from adapters.store.database import GroupCommit, connect, migrate
+from adapters.store.database import Database
+from adapters.store.group_commit import GroupCommit
+from adapters.store.schema import open_store
 from domain.delivery import Submission, SubmissionState
 from domain.failures import Failure, FailureCode
 
@@ -20,15 +21,13 @@ _DROP = "DELETE FROM attempts WHERE message = ? AND attempt = ?"
 
 
 class SqliteAttemptJournal:
-    """The journal in the file of the message log."""
+    """The journal in the database of the message log."""
 
-    def __init__(self, path: Path) -> None:
-        connection = connect(path)
-        migrate(connection, "hermes")
-        self._writer = GroupCommit(connection)
+    def __init__(self, where: Path | str) -> None:
+        self._writer = GroupCommit(open_store(where, "hermes"))
 
     async def close(self) -> None:
-        """Write what is queued and close the file."""
+        """Write what is queued and close the database."""
         await self._writer.close()
 
     async def begin(self, message: str, attempt: int) -> bool:
@@ -45,8 +44,8 @@ class SqliteAttemptJournal:
     async def outcome(self, message: str, attempt: int) -> Submission:
         """What became of an attempt that was begun before: unknown when nobody noted it."""
 
-        def query(connection: sqlite3.Connection) -> bytes | None:
-            row = connection.execute(
+        def query(database: Database) -> bytes | None:
+            row = database.execute(
                 "SELECT submission_json FROM attempts WHERE message = ? AND attempt = ?",
                 (message, attempt),
             ).fetchone()

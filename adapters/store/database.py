@@ -1,115 +1,81 @@
-"""SQLite as Hermes uses it: write-ahead log, full fsync, numbered migrations, group commit."""
+"""What the stores ask of a database, and which one an address means."""
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol
 
-T = TypeVar("T")
-_MIGRATIONS = Path(__file__).parent / "migrations"
-
-
-def connect(path: Path) -> sqlite3.Connection:
-    """Open a database file, made if missing and then for its owner only: recipients and secrets
-    are in it. Every commit is on disk when it returns."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # SQLite gives the files beside it (-wal, -shm) the permissions of this one.
-    path.touch(mode=0o600)
-    connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA busy_timeout=10000")
-    return connection
+Statement = tuple[str, Sequence[Any]]
+"""SQL with `?` for each value, and the values."""
 
 
-def migrate(connection: sqlite3.Connection, name: str) -> None:
-    """Bring a database up to date with `migrations/{name}_*.sql`; safe to run from several
-    processes at once. `PRAGMA user_version` holds the number of the last one applied."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        steps = sorted(
-            (int(file.stem.rpartition("_")[2]), file) for file in _MIGRATIONS.glob(f"{name}_*.sql")
-        )
-        for number, file in steps:
-            if number <= version:
-                continue
-            for statement in file.read_text().split(";\n"):
-                if statement.strip():
-                    connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {number}")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
+class Rows(Protocol):
+    """What a statement gave."""
+
+    @property
+    def rowcount(self) -> int:
+        """Rows that were written."""
+
+    def fetchone(self) -> Any:
+        """The next row, or None."""
+
+    def fetchall(self) -> list[Any]:
+        """The rows that are left."""
+
+    def __iter__(self) -> Iterator[Any]: ...
 
 
-class GroupCommit:
-    """Collects writes from the event loop and commits them together, in order, in one thread.
+class Database(Protocol):
+    """One connection to one database, for one thread at a time.
 
-    A commit costs an fsync whatever its size, so `linger` seconds of company make each write
-    cheaper and a little later. `write` returns once its data is on disk.
+    SQL is written once, for SQLite and PostgreSQL: `?` for a value, INTEGER for whole numbers of
+    up to 64 bits, CAST(? AS INTEGER) where nothing else tells a value's type (in VALUES outside of
+    INSERT, in SELECT), and no two statements that differ only in a value.
     """
 
-    def __init__(self, connection: sqlite3.Connection, *, linger: float = 0.010) -> None:
-        self._connection = connection
-        self._linger = linger
-        self._pending: list[tuple[str, Sequence[Any], asyncio.Future[int]]] = []
-        self._flushing: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="group-commit")
+    def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Rows:
+        """Run one statement; outside of a transaction it commits by itself."""
 
-    def write(self, sql: str, parameters: Sequence[Any]) -> asyncio.Future[int]:
-        """Queue one statement; the future has its row count once it is durable. It raises
-        sqlite3.Error when the commit failed: then nothing of the group was written."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[int] = loop.create_future()
-        self._pending.append((sql, parameters, future))
-        if self._flushing is None:
-            self._flushing = loop.create_task(self._flush())
-        return future
+    def transaction(self) -> AbstractContextManager[None]:
+        """Commits on leaving, and rolls back if an exception leaves. Commits are on disk when
+        they return."""
 
-    async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a query in the writer's thread, so that it sees every write queued before it."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, query, self._connection)
+    def commit_group(self, statements: Sequence[Statement]) -> list[int]:
+        """Run statements in order in one transaction, and give the row count of each. Raises,
+        and nothing of the group is written, if one fails."""
 
-    async def close(self) -> None:
-        """Write what is queued and close the database."""
-        while self._flushing is not None:
-            await self._flushing
-        self._thread.shutdown()
-        self._connection.close()
+    def version(self, schema: str) -> int:
+        """The number of a schema's last migration, within a transaction; 0 for none. Until that
+        ends, other processes that ask wait."""
 
-    async def _flush(self) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            while self._pending:
-                await asyncio.sleep(self._linger)
-                batch, self._pending = self._pending, []
-                try:
-                    counts = await loop.run_in_executor(self._thread, self._commit, batch)
-                except Exception as error:
-                    for _, _, future in batch:
-                        if not future.done():
-                            future.set_exception(error)
-                else:
-                    for (_, _, future), count in zip(batch, counts, strict=True):
-                        if not future.done():
-                            future.set_result(count)
-        finally:
-            self._flushing = None
+    def migrated(self, schema: str, number: int, ddl: str) -> None:
+        """Run one statement of a migration, and note its number."""
 
-    def _commit(self, batch: list[tuple[str, Sequence[Any], asyncio.Future[int]]]) -> list[int]:
-        execute = self._connection.execute
-        execute("BEGIN IMMEDIATE")
-        try:
-            counts = [execute(sql, parameters).rowcount for sql, parameters, _ in batch]
-            execute("COMMIT")
-            return counts
-        except BaseException:
-            execute("ROLLBACK")
-            raise
+    def hold(self, lock: int) -> None:
+        """Show, as long as this process lives and reaches the database, that `lock` is held."""
+
+    def held(self, lock: int) -> bool:
+        """Whether a process that lives holds it. Of a database that only one process may use at a
+        time nobody else does."""
+
+    def close(self) -> None:
+        """End the connection."""
+
+
+def connect(where: Path | str) -> Database:
+    """Open a file with SQLite, or `postgresql://user:password@host/database` with PostgreSQL."""
+    if is_postgres(where):
+        # psycopg takes 60 ms to import, which a command that needs none of it should not wait for.
+        from adapters.store.postgres import PostgresDatabase
+
+        return PostgresDatabase(str(where))
+    from adapters.store.sqlite import open_file
+
+    return open_file(Path(where))
+
+
+def is_postgres(where: Path | str) -> bool:
+    """Whether an address is a PostgreSQL server's."""
+    return isinstance(where, str) and where.startswith(("postgresql://", "postgres://"))

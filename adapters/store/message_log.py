@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from adapters.store.database import GroupCommit, connect, migrate
+from adapters.store.database import Database
+from adapters.store.group_commit import GroupCommit
+from adapters.store.schema import open_store
 from domain.message import NO_CONTENT, MessageOrder
 from domain.ports import LoggedMessage, MessageQuery
 from domain.timeline import Entry, Record, Status
@@ -45,18 +46,16 @@ _COLUMNS = "id, tenant, status, channel, created_at, ended_at, order_json, recor
 
 
 class SqliteMessageLog:
-    """The log in one SQLite file that several processes share.
+    """The log in one SQLite file or PostgreSQL database that several processes share.
 
     Content is not kept: it may hold one-time passwords, and nothing here needs it.
     """
 
-    def __init__(self, path: Path) -> None:
-        connection = connect(path)
-        migrate(connection, "hermes")
-        self._writer = GroupCommit(connection)
+    def __init__(self, where: Path | str) -> None:
+        self._writer = GroupCommit(open_store(where, "hermes"))
 
     async def close(self) -> None:
-        """Write what is queued and close the file."""
+        """Write what is queued and close the database."""
         await self._writer.close()
 
     async def accepted(self, message_id: str, order: MessageOrder) -> None:
@@ -95,13 +94,13 @@ class SqliteMessageLog:
     async def get(self, message_id: str) -> LoggedMessage | None:
         """The message's row with its late receipts, oldest first."""
 
-        def query(connection: sqlite3.Connection) -> LoggedMessage | None:
-            row = connection.execute(
+        def query(database: Database) -> LoggedMessage | None:
+            row = database.execute(
                 f"SELECT {_COLUMNS} FROM messages WHERE id = ?", (message_id,)
             ).fetchone()
             if row is None:
                 return None
-            stored = connection.execute(
+            stored = database.execute(
                 "SELECT entry_json FROM late_receipts WHERE message = ?", (message_id,)
             )
             late = [_decode_entry(entry) for (entry,) in stored]

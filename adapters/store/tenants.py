@@ -11,7 +11,6 @@ import base64
 import hashlib
 import hmac
 import secrets
-import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -19,7 +18,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from adapters.store.database import connect, migrate
+from adapters.store.schema import migrate
+from adapters.store.sqlite import SqliteDatabase, open_file
 from domain.ports import Principal
 
 REFRESH = 1.0
@@ -104,7 +104,7 @@ def revoke_key(path: Path, key_id: str) -> None:
 
 def webhook_secret(path: Path, tenant: str) -> str:
     """The secret that signs a tenant's status callbacks. Raises UnknownTenant."""
-    with closing(connect(path)) as connection:
+    with closing(open_file(path)) as connection:
         row = connection.execute(
             "SELECT webhook_secret FROM tenants WHERE id = ?", (tenant,)
         ).fetchone()
@@ -117,7 +117,7 @@ class SqliteKeyRing:
     """All live keys in memory, read again when the database file has changed."""
 
     def __init__(self, path: Path) -> None:
-        self._connection = connect(path)
+        self._connection = open_file(path)
         migrate(self._connection, "hermes")
         self._keys: dict[str, tuple[str, bytes]] = {}
         self._version: int | None = None
@@ -154,14 +154,13 @@ class SqliteKeyRing:
 
 
 @contextmanager
-def _transaction(path: Path) -> Iterator[sqlite3.Connection]:
+def _transaction(path: Path) -> Iterator[SqliteDatabase]:
     """A migrated connection for one administrative command, in one transaction."""
-    connection = connect(path)
+    connection = open_file(path)
     try:
         migrate(connection, "hermes")
-        connection.execute("BEGIN IMMEDIATE")
-        yield connection
-        connection.execute("COMMIT")
+        with connection.transaction():
+            yield connection
     finally:
         connection.close()
 

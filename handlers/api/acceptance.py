@@ -76,7 +76,7 @@ async def accept(services: Services, submission: Submission) -> Acceptance:
 
 async def _take(services: Services, submission: Submission) -> Acceptance:
     order = _order(services, submission, fingerprint=None)
-    _check_queue(services, order)
+    await _admit(services, order)
     message_id = fresh_id(order.accepted_at, os.urandom(RANDOMNESS))
     await services.engine.start(
         message_id, order, traceparent=submission.trace.traceparent, repeatable=False
@@ -94,7 +94,7 @@ async def _take_once(services: Services, submission: Submission, key: str) -> Ac
     if listed is not None:
         return _replay(message_id, listed.order, fingerprint)
     order = _order(services, submission, fingerprint)
-    _check_queue(services, order)
+    await _admit(services, order)
     new = await services.engine.start(
         message_id, order, traceparent=submission.trace.traceparent, repeatable=True
     )
@@ -120,15 +120,14 @@ def _order(services: Services, submission: Submission, fingerprint: str | None) 
     )
 
 
-def _check_queue(services: Services, order: MessageOrder) -> None:
+async def _admit(services: Services, order: MessageOrder) -> None:
     """Raises Problem `queue_full` when the message would wait too long for its first step."""
     if order.send_at is not None:
         return
-    wait = services.pressure.wait(order.tenant, order.plan[0].channel, order.category)
-    limit = services.limits.queue_wait
-    if wait > limit:
-        after = math.ceil(min(max(wait - limit, 1), _LONGEST_RETRY_AFTER))
-        raise Problem("queue_full", headers={"Retry-After": str(after)})
+    after = await services.pressure.admit(order.tenant, order.plan[0].channel, order.category)
+    if after > 0:
+        seconds = math.ceil(min(max(after, 1), _LONGEST_RETRY_AFTER))
+        raise Problem("queue_full", headers={"Retry-After": str(seconds)})
 
 
 def _count(services: Services, order: MessageOrder) -> None:

@@ -21,8 +21,7 @@ class Limits:
 
     `batch_concurrency` bounds the messages that all batches together hand over at a time.
     `repeat_patience` is how long a repeated request waits for the first one's answer.
-    `probe_timeout` bounds each check of /readyz. A message that would wait longer than
-    `queue_wait` before it is submitted is not accepted.
+    `probe_timeout` bounds each check of /readyz.
     """
 
     message_body: int = 64 * 1024
@@ -30,13 +29,12 @@ class Limits:
     batch_concurrency: int = 64
     repeat_patience: float = 2.0
     probe_timeout: float = 2.0
-    queue_wait: float = 60.0
 
 
 class NoPressure:
     """Where nobody counts: nothing ever waits."""
 
-    def wait(self, tenant: str, channel: str, category: Category) -> float:
+    async def admit(self, tenant: str, channel: str, category: Category) -> float:
         """See `domain.ports.Pressure`."""
         return 0.0
 

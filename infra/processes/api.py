@@ -10,7 +10,6 @@ from adapters.smpp.pressure import PoolPressure
 from adapters.store.message_log import SqliteMessageLog
 from adapters.store.tenants import SqliteKeyRing
 from handlers.api.app import create_app
-from handlers.api.services import Limits
 from infra.operator_key import operator_key
 from infra.processes.serving import AsgiApp, main
 from infra.settings import Settings
@@ -22,13 +21,14 @@ async def api(settings: Settings) -> AsyncIterator[AsgiApp]:
     log = SqliteMessageLog(settings.message_log)
     keys = SqliteKeyRing(settings.message_log)
     engine = RestateIngress(settings.restate.ingress)
-    pressure = PoolPressure(settings.pool_urls, operator_key(settings))
+    pressure = PoolPressure(
+        settings.pool_urls, operator_key(settings), longest=settings.backpressure.queue_wait
+    )
     try:
         yield create_app(
             keys,
             log,
             engine,
-            limits=Limits(queue_wait=settings.backpressure.queue_wait),
             allow_private_callbacks=settings.callbacks.allow_private_addresses,
             pressure=pressure,
         )

@@ -8,11 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from adapters.smpp import carrier as carriers
+from adapters.smpp.config import CarrierConfig
 from adapters.smpp.correlator import Correlator
 from adapters.smpp.journal import Journal
-from adapters.smpp.config import CarrierConfig
+from adapters.smpp.pdu import SubmitSm
 from adapters.smpp.pool import BindPool
 from adapters.smpp.session import SmscSession
+from adapters.smpp.supervisor import Intensity
 from domain.delivery import DeliveryRequest
 from domain.message import Content
 from domain.ports import EngineUnavailable
@@ -83,8 +86,8 @@ async def smsc():
     """Starts SMSC simulators: `await smsc(receipt_delay=…)`."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(*, port=0, **options):
-            simulator = SmscSimulator(Options(**{"receipt_delay": 0.01, **options}))
+        async def start(*, port=0, tls=None, **options):
+            simulator = SmscSimulator(Options(**{"receipt_delay": 0.01, **options}), tls)
             simulator.port, _ = await simulator.start(port=port)
             stack.push_async_callback(simulator.stop)
             return simulator
@@ -162,14 +165,102 @@ def config_for(port, **more):
     )
 
 
+SWIFT = Intensity(
+    first_pause=0.005,
+    longest_pause=0.04,
+    slow_pause=0.08,
+    hopeless_pause=0.6,
+    steady=0.1,
+    failures=10,
+    period=60.0,
+)
+"""The supervisor's pauses, shortened."""
+
+
+class Account:
+    """A carrier without a pool around it: what it delivers is acknowledged and kept."""
+
+    def __init__(self, config, **more):
+        self.delivered = []
+        self.states = []
+        self.carrier = carriers.Carrier(
+            config, self._deliver, on_state=lambda c: self.states.append(c.state), **more
+        )
+
+    @property
+    def connections(self):
+        return self.carrier.health().connections
+
+    def _deliver(self, session, sequence, pdu):
+        self.delivered.append((session.bind, pdu))
+        session.acknowledge(sequence, pdu.command_id)
+
+    async def lease(self, parts=1, *, priority=1, tenant="acme", patience=5.0):
+        return await self.carrier.lease(parts, priority=priority, tenant=tenant, patience=patience)
+
+    async def use(self, lease, to="4520100000", text=b"hello"):
+        """Submit one part, as the pool does."""
+        body = SubmitSm(
+            source_addr="Hermes",
+            destination_addr=to,
+            short_message=text,
+            registered_delivery=1,
+        ).encode_body()
+        loop = asyncio.get_running_loop()
+        sent_at = loop.time()
+        status, _ = await lease.submit(body, sent_at + 5)
+        self.carrier.answered(status, sent_at)
+        return status
+
+    async def send(self, to="4520100000", text=b"hello", **more):
+        return await self.use(await self.lease(**more), to, text)
+
+    async def flood(self, count, **more):
+        """Send so many at once; what became of each."""
+        return await asyncio.gather(
+            *(self.send(text=b"%d" % n, **more) for n in range(count)), return_exceptions=True
+        )
+
+
+@pytest.fixture
+async def account():
+    """Starts a carrier: `await account(smsc, window=…)`, and leaves no task of it behind."""
+    before, opened = asyncio.all_tasks(), []
+
+    async def start(smsc, *, bound=True, intensity=SWIFT, order=carriers.Order.ACTIVE, **config):
+        config = {"response_timeout": 5.0, **config}
+        opened.append(
+            Account(
+                config_for(getattr(smsc, "port", smsc), **config), intensity=intensity, order=order
+            )
+        )
+        account = opened[-1]
+        if bound:
+            await eventually(lambda: all(c.bound for c in account.connections))
+        return account
+
+    yield start
+    for each in opened:
+        await each.carrier.close()
+    left = asyncio.all_tasks() - before
+    assert [t for t in left if "adapters/smpp/" in t.get_coro().cr_code.co_filename] == []
+
+
+@pytest.fixture
+def unhurried(monkeypatch):
+    """Pauses without jitter."""
+    monkeypatch.setattr("random.uniform", lambda low, high: high)
+
+
 @pytest.fixture
 async def pool(tmp_path):
     """Starts pools on one journal file: `await pool(smsc)`, again after its `close`."""
     pools = []
 
-    async def start(smsc, *, sink=None, bound=True, **account):
+    async def start(smsc, *, sink=None, bound=True, more=(), **account):
         sink = sink or Sink()
-        pool = Pool(tmp_path / "smpp.db", [config_for(smsc.port, **account)], sink)
+        configs = [config_for(smsc.port, **account), *more]
+        pool = Pool(tmp_path / "smpp.db", configs, sink)
         pools.append(pool)
         await pool.correlator.recover()
         if bound:

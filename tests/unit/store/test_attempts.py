@@ -20,8 +20,8 @@ BUSY = Submission(SubmissionState.BUSY, at=NOW, retry_after=1.0)
 
 
 @pytest.fixture
-async def journal(tmp_path: Path) -> AsyncIterator[SqliteAttemptJournal]:
-    journal = SqliteAttemptJournal(tmp_path / "hermes.db")
+async def journal(where: Path | str) -> AsyncIterator[SqliteAttemptJournal]:
+    journal = SqliteAttemptJournal(where)
     yield journal
     await journal.close()
 
@@ -56,11 +56,11 @@ async def test_a_busy_provider_leaves_the_attempt_to_begin_again(journal: Sqlite
     assert await journal.begin("m", 1)
 
 
-async def test_the_next_process_knows(journal: SqliteAttemptJournal, tmp_path: Path):
+async def test_the_next_process_knows(journal: SqliteAttemptJournal, where: Path | str):
     await journal.begin("m", 1)
     await journal.settle("m", 1, TAKEN)
     await journal.begin("m", 2)
-    successor = SqliteAttemptJournal(tmp_path / "hermes.db")
+    successor = SqliteAttemptJournal(where)
     try:
         assert await successor.outcome("m", 1) == TAKEN
         assert not await successor.begin("m", 2)

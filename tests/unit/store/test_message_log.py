@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from adapters.store.database import connect, is_postgres
 from adapters.store.message_log import SqliteMessageLog
 from domain.message import NO_CONTENT, Content, Level, MessageOrder, Step
 from domain.ports import MessageQuery
@@ -20,8 +21,8 @@ NOON = datetime(2026, 5, 1, 12, 0, 0, 123457, tzinfo=UTC)
 
 
 @pytest.fixture
-async def log(tmp_path: Path) -> AsyncIterator[SqliteMessageLog]:
-    log = SqliteMessageLog(tmp_path / "hermes.db")
+async def log(where: Path | str) -> AsyncIterator[SqliteMessageLog]:
+    log = SqliteMessageLog(where)
     yield log
     await log.close()
 
@@ -101,14 +102,22 @@ async def test_a_scheduled_message_starts(log: SqliteMessageLog):
     assert await ids(log, statuses=(Status.DELIVERED,)) == ["a"]
 
 
-async def test_the_content_is_not_kept(log: SqliteMessageLog, tmp_path: Path):
+async def test_the_content_is_not_kept(log: SqliteMessageLog, where: Path | str, tmp_path: Path):
     order = an_order()
     await log.accepted("a", order)
     await log.ended("a", order, an_ending())
     row = await log.get("a")
     assert row is not None
     assert row.order.content == NO_CONTENT
-    kept = await asyncio.to_thread(lambda: [file.read_bytes() for file in tmp_path.iterdir()])
+    if is_postgres(where):
+        connection = connect(where)
+        kept = [
+            b"".join(connection.execute("SELECT order_json, record_json FROM messages").fetchone())
+        ]
+        connection.close()
+    else:
+        kept = await asyncio.to_thread(lambda: [file.read_bytes() for file in tmp_path.iterdir()])
+    assert b"acme" in b"".join(kept)
     assert all(b"4711" not in content for content in kept)
 
 
@@ -173,8 +182,8 @@ async def test_a_late_receipt_of_an_unknown_message_leaves_nothing(log: SqliteMe
     assert row.late == ()
 
 
-async def test_two_logs_on_one_file_see_each_other(log: SqliteMessageLog, tmp_path: Path):
-    other = SqliteMessageLog(tmp_path / "hermes.db")
+async def test_two_logs_on_one_database_see_each_other(log: SqliteMessageLog, where: Path | str):
+    other = SqliteMessageLog(where)
     try:
         await log.accepted("a", an_order())
         assert await other.get("a") is not None

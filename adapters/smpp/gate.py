@@ -1,0 +1,102 @@
+"""Lets messages in no faster than they get through, each tenant in turn.
+
+Open as long as nothing is behind. Then its pace starts from what does get through and rises
+gently, until nothing is behind any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from adapters.smpp.fairness import FairQueue
+from adapters.smpp.rate import TokenBucket
+
+PATIENCE = 5.0
+"""Seconds that a message waits here at most."""
+LAG = 0.5
+"""Seconds behind from which on the pace falls."""
+
+_FALL, _RISE = 0.85, 1.05
+_SLOWEST = 20.0
+_AGAIN = 1.0
+"""Seconds between two falls: what the first one does shows only later."""
+_OPENS_AT = 3.0
+"""Times what arrives: a pace that nothing makes use of any more."""
+
+
+class Gate:
+    """A bucket whose rate follows what gets through, and the queue before it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._bucket = TokenBucket(None, loop.time())
+        self._queue: FairQueue[asyncio.Future[None]] = FairQueue()
+        self._fell_at = -_AGAIN
+        self._wake: asyncio.TimerHandle | None = None
+
+    @property
+    def pace(self) -> float | None:
+        """Messages a second that are let in, None while it is open."""
+        return self._bucket.rate
+
+    def adapt(self, behind: float, getting_through: float, now: float) -> None:
+        """Set the pace from how many seconds Restate is behind and what got through a second.
+
+        To be called a few times a second.
+        """
+        pace = self._bucket.rate
+        if behind > LAG:
+            if now - self._fell_at >= _AGAIN:
+                self._fell_at = now
+                slower = getting_through if pace is None else min(pace, getting_through)
+                self._bucket.set_rate(max(slower * _FALL, _SLOWEST), now)
+        elif pace is not None:
+            idle = not len(self._queue) and pace > _OPENS_AT * max(getting_through, _SLOWEST)
+            self._bucket.set_rate(None if idle else pace * _RISE, now)
+        self._let_in()
+
+    def passes(self) -> None:
+        """Something urgent goes past the queue, at the expense of those in it."""
+        if self._bucket.rate is not None:
+            self._bucket.take(1)
+
+    async def enter(self, tenant: str, priority: int) -> float:
+        """Wait for one's turn; 0, or the seconds after which there is a better chance."""
+        now = self._loop.time()
+        pace = self._bucket.rate
+        if pace is None:
+            return 0.0
+        waiting = len(self._queue)
+        if not waiting and self._bucket.wait(now) == 0:
+            self._bucket.take(1)
+            return 0.0
+        if waiting / pace >= PATIENCE:
+            return waiting / pace - PATIENCE + 1
+        turn: asyncio.Future[None] = self._loop.create_future()
+        entry = self._queue.push(turn, priority=priority, tenant=tenant)
+        self._let_in()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await turn
+        except TimeoutError:
+            self._queue.withdraw(entry)
+            return 1.0
+        except BaseException:
+            self._queue.withdraw(entry)
+            raise
+        return 0.0
+
+    def _let_in(self) -> None:
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
+        while len(self._queue):
+            wait = self._bucket.wait(self._loop.time())
+            if wait > 0:
+                self._wake = self._loop.call_later(wait, self._let_in)
+                return
+            turn = self._queue.pop()
+            if not turn.done():
+                if self._bucket.rate is not None:
+                    self._bucket.take(1)
+                turn.set_result(None)

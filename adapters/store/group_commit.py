@@ -1,0 +1,91 @@
+"""Writes from the event loop, committed together in one thread."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from adapters.store.database import Database, Statement
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+class GroupCommit:
+    """Collects writes from the event loop and commits them together, in order, in one thread.
+
+    A commit costs an fsync whatever its size, so `linger` seconds of company make each write
+    cheaper and a little later. `write` returns once its data is on disk.
+    """
+
+    def __init__(self, database: Database, *, linger: float = 0.010) -> None:
+        self._database = database
+        self._linger = linger
+        self._pending: list[Statement] = []
+        self._waiting: list[asyncio.Future[int] | None] = []
+        self._flushing: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="group-commit")
+
+    def write(self, sql: str, parameters: Sequence[Any]) -> asyncio.Future[int]:
+        """Queue one statement; the future has its row count once it is durable. It raises the
+        database's error when the commit failed: then nothing of the group was written.
+
+        Statements are run in order, but for those whose values are all in one `VALUES (…)`: they
+        are put together, and so may overtake each other. Whoever needs an order between two
+        different ones of that kind awaits the first.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[int] = loop.create_future()
+        self._pending.append((sql, parameters))
+        self._waiting.append(future)
+        if self._flushing is None:
+            self._flushing = loop.create_task(self._flush())
+        return future
+
+    def note(self, sql: str, parameters: Sequence[Any]) -> None:
+        """Queue one statement that nobody waits for; if its commit fails, that is logged. Cheaper
+        than `write`, for what may be lost without harm."""
+        self._pending.append((sql, parameters))
+        self._waiting.append(None)
+        if self._flushing is None:
+            self._flushing = asyncio.get_running_loop().create_task(self._flush())
+
+    async def read(self, query: Callable[[Database], T]) -> T:
+        """Run a query in the writer's thread, so that it sees every write of the groups before
+        it."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, query, self._database)
+
+    async def close(self) -> None:
+        """Write what is queued and close the database."""
+        while self._flushing is not None:
+            await self._flushing
+        self._thread.shutdown()
+        self._database.close()
+
+    async def _flush(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._pending:
+                await asyncio.sleep(self._linger)
+                statements, self._pending = self._pending, []
+                waiting, self._waiting = self._waiting, []
+                try:
+                    counts = await loop.run_in_executor(
+                        self._thread, self._database.commit_group, statements
+                    )
+                except Exception as error:
+                    if None in waiting:
+                        logger.error("notes of the journal are lost: %s", error)
+                    for future in waiting:
+                        if future is not None and not future.done():
+                            future.set_exception(error)
+                else:
+                    for future, count in zip(waiting, counts, strict=True):
+                        if future is not None and not future.done():
+                            future.set_result(count)
+        finally:
+            self._flushing = None
