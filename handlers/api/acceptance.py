@@ -7,6 +7,7 @@ import logging
 import math
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from starlette.requests import Request
@@ -25,6 +26,7 @@ _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 0.25
 _MAX_KEY_LENGTH: Final = 255
 _LONGEST_RETRY_AFTER: Final = 60
+_PAUSED: Final = timedelta(milliseconds=20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,7 @@ async def accept(services: Services, submission: Submission) -> Acceptance:
 
 
 async def _take(services: Services, submission: Submission) -> Acceptance:
-    order = _order(services, submission, fingerprint=None)
-    await _admit(services, order)
+    order = await _admitted(services, submission, None)
     message_id = fresh_id(order.accepted_at, os.urandom(RANDOMNESS))
     await services.engine.start(
         message_id, order, traceparent=submission.trace.traceparent, repeatable=False
@@ -93,8 +94,7 @@ async def _take_once(services: Services, submission: Submission, key: str) -> Ac
     listed = await services.log.get(message_id)
     if listed is not None:
         return _replay(message_id, listed.order, fingerprint)
-    order = _order(services, submission, fingerprint)
-    await _admit(services, order)
+    order = await _admitted(services, submission, fingerprint)
     new = await services.engine.start(
         message_id, order, traceparent=submission.trace.traceparent, repeatable=True
     )
@@ -120,14 +120,23 @@ def _order(services: Services, submission: Submission, fingerprint: str | None) 
     )
 
 
-async def _admit(services: Services, order: MessageOrder) -> None:
-    """Raises Problem `queue_full` when the message would wait too long for its first step."""
+async def _admitted(
+    services: Services, submission: Submission, fingerprint: str | None
+) -> MessageOrder:
+    """The order, once it may be handed over; its times count from then.
+
+    Raises Problem `queue_full` when the message would wait too long for its first step.
+    """
+    order = _order(services, submission, fingerprint)
     if order.send_at is not None:
-        return
+        return order
     after = await services.pressure.admit(order.tenant, order.plan[0].channel, order.category)
     if after > 0:
         seconds = math.ceil(min(max(after, 1), _LONGEST_RETRY_AFTER))
         raise Problem("queue_full", headers={"Retry-After": str(seconds)})
+    if services.clock() - order.accepted_at > _PAUSED:
+        return _order(services, submission, fingerprint)
+    return order
 
 
 def _count(services: Services, order: MessageOrder) -> None:
