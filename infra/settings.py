@@ -24,8 +24,8 @@ from pydantic_settings import (
 )
 
 from adapters.secrets import Secret
-from adapters.smpp.config import CarrierConfig, Section
-from adapters.smpp.faults import faults_of
+from adapters.smpp.carriers.config import CarrierConfig, Section
+from adapters.smpp.carriers.faults import faults_of
 from domain.inbound import InboundRoute, Routes
 
 

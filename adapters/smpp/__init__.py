@@ -1,1 +1,1 @@
-"""SMPP 3.4: a strict codec, delivery receipts and the session both sides share."""
+"""The carrier mesh over SMPP 3.4: the bind pool and everything that it stands on."""

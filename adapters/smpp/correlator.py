@@ -16,14 +16,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
-from adapters.smpp.config import IdFormat
-from adapters.smpp.constants import CommandStatus, Tag
-from adapters.smpp.ids import comparable
-from adapters.smpp.journal import Journal, Part, PartState, StoredReceipt
-from adapters.smpp.outcomes import meaning
-from adapters.smpp.pdu import DataSm, DeliverSm
-from adapters.smpp.receipt import parse_receipt
-from adapters.smpp.session import EsmeSession
+from adapters.smpp.carriers.config import IdFormat
+from adapters.smpp.carriers.ids import comparable
+from adapters.smpp.carriers.outcomes import meaning
+from adapters.smpp.protocol.constants import CommandStatus, Tag
+from adapters.smpp.protocol.pdu import DataSm, DeliverSm
+from adapters.smpp.protocol.receipt import parse_receipt
+from adapters.smpp.protocol.session import EsmeSession
+from adapters.smpp.store.journal import Journal, Part, PartState, StoredReceipt
 from domain.delivery import Receipt
 from domain.ports import EngineRefused, EngineUnavailable
 

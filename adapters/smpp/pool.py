@@ -13,24 +13,24 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from adapters.smpp.backlog import PRIORITY, Backlog, Queue
-from adapters.smpp.carrier import Carrier, Lease, Order, Unavailable
-from adapters.smpp.config import CarrierConfig
-from adapters.smpp.connection import NotWritten
-from adapters.smpp.constants import CommandStatus
+from adapters.smpp.carriers.carrier import Carrier, Lease, Order, Unavailable
+from adapters.smpp.carriers.config import CarrierConfig
+from adapters.smpp.carriers.connection import NotWritten
+from adapters.smpp.carriers.ids import comparable
+from adapters.smpp.carriers.mesh import Mesh
+from adapters.smpp.carriers.outgoing import REFERENCES, bodies, cut
 from adapters.smpp.correlator import Correlator
-from adapters.smpp.ids import comparable
-from adapters.smpp.journal import Journal, Part, PartState
-from adapters.smpp.mesh import Mesh
-from adapters.smpp.outgoing import REFERENCES, bodies, cut
-from adapters.smpp.pdu import DataSm, DeliverSm, PduError
-from adapters.smpp.session import (
+from adapters.smpp.flow.backlog import PRIORITY, Backlog, Queue
+from adapters.smpp.protocol.constants import CommandStatus
+from adapters.smpp.protocol.pdu import DataSm, DeliverSm, PduError
+from adapters.smpp.protocol.session import (
     EsmeSession,
     NotBound,
     OnDeliver,
     OutcomeUnknownError,
     ResponseTimeout,
 )
+from adapters.smpp.store.journal import Journal, Part, PartState
 from domain.delivery import AttemptRef, DeliveryRequest, Submission, SubmissionState
 from domain.failures import Failure, FailureCode
 from domain.message import Level

@@ -16,8 +16,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from adapters.smpp.backlog import Queue
-from adapters.smpp.carrier import CarrierHealth, CarrierState
+from adapters.smpp.carriers.carrier import CarrierHealth, CarrierState
+from adapters.smpp.flow.backlog import Queue
 
 MOST_TENANTS: Final = 100
 OTHERS: Final = "(others)"

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from adapters.smpp.carriers.operations import CarrierOperations
 from adapters.smpp.correlator import Correlator
-from adapters.smpp.operations import CarrierOperations
 from adapters.smpp.pool import BindPool
 from adapters.telemetry.exposition import Metrics
 from handlers.admin.carriers import carriers

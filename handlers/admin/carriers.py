@@ -8,9 +8,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.smpp.faults import CarrierInvalid
-from adapters.smpp.mesh import UnknownCarrier
-from adapters.smpp.operations import CarrierExists, CarrierOperations
+from adapters.smpp.carriers.faults import CarrierInvalid
+from adapters.smpp.carriers.mesh import UnknownCarrier
+from adapters.smpp.carriers.operations import CarrierExists, CarrierOperations
 from handlers.admin.operation import Endpoint, Operation, answer
 from handlers.admin.problems import PREFIX, OperatorProblem, carrier_invalid
 from handlers.api.problems import FieldError, Problem, validation_failed

@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.smpp.correlator import Correlator
-from adapters.smpp.journal import StoredReceipt
+from adapters.smpp.flow.pressure import PoolReport, QueueReport
 from adapters.smpp.pool import BindPool
-from adapters.smpp.pressure import PoolReport, QueueReport
+from adapters.smpp.store.journal import StoredReceipt
 from adapters.telemetry.exposition import Metrics
 from handlers.admin.operation import Operation, answer
 from handlers.admin.problems import OPERATOR_PROBLEMS, PREFIX

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from adapters.smpp.config import CarrierConfig
+from adapters.smpp.carriers.config import CarrierConfig
 from handlers.admin.operation import Operation
 from handlers.admin.problems import OPERATOR_PROBLEMS
 

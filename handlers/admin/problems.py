@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Final
 
-from adapters.smpp.faults import CarrierInvalid, Fault
+from adapters.smpp.carriers.faults import CarrierInvalid, Fault
 from handlers.api.problems import FieldError, Kind, Problem, pointer
 
 PREFIX: Final = "/admin/v1/"

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import uvloop
 
-from adapters.smpp.config import CarrierConfig
+from adapters.smpp.carriers.config import CarrierConfig
 from adapters.smpp.correlator import Correlator
-from adapters.smpp.journal import Journal
 from adapters.smpp.pool import BindPool
+from adapters.smpp.store.journal import Journal
 from domain.delivery import DeliveryRequest, Receipt, SubmissionState
 from domain.message import Content
 from infra.bench.load import recipient

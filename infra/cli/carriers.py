@@ -221,7 +221,7 @@ def _patch(settings: tuple[str, ...]) -> Json:
 
 def _value(path: tuple[str, ...], text: str) -> Any:
     """What was written for a key: text where the key takes text, else JSON, else text."""
-    from adapters.smpp.faults import json_type
+    from adapters.smpp.carriers.faults import json_type
 
     kind = json_type(path)
     if text == "null":

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from adapters.smpp.config import host_of
+from adapters.smpp.carriers.config import host_of
 from infra.settings import Settings
 
 HOST = "127.0.0.1"

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from adapters.restate.ingress import RestateIngress
-from adapters.smpp.pressure import PoolPressure
+from adapters.smpp.flow.pressure import PoolPressure
 from adapters.store.message_log import SqliteMessageLog
 from adapters.store.tenants import SqliteKeyRing
 from handlers.api.app import create_app

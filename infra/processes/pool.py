@@ -15,11 +15,11 @@ from typing import Any, Final, Literal
 import restate
 
 from adapters.restate.ingress import RestateIngress
+from adapters.smpp.carriers.operations import CarrierOperations
 from adapters.smpp.correlator import Correlator
-from adapters.smpp.inbound import Inbound
-from adapters.smpp.journal import Journal
-from adapters.smpp.operations import CarrierOperations
+from adapters.smpp.inbound.inbound import Inbound
 from adapters.smpp.pool import BindPool
+from adapters.smpp.store.journal import Journal
 from handlers.delivery.sms import create_sms_delivery
 from infra.operator_key import operator_key
 from infra.processes.serving import AsgiApp, main

@@ -18,8 +18,8 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["adapters.smpp"]):
-    from adapters.smpp.constants import HEADER_LENGTH
-    from adapters.smpp.pdu import (
+    from adapters.smpp.protocol.constants import HEADER_LENGTH
+    from adapters.smpp.protocol.pdu import (
         PDU_TYPES,
         AlertNotification,
         BindReceiver,
@@ -44,7 +44,7 @@ with atheris.instrument_imports(include=["adapters.smpp"]):
         decode_body,
         encode,
     )
-    from adapters.smpp.receipt import parse_receipt
+    from adapters.smpp.protocol.receipt import parse_receipt
     from tests.fuzz.stream import IN_FLIGHT, SIDES, check, feed
 
 _RECEIPT = (

@@ -7,13 +7,13 @@ an input costs microseconds and the answers can be judged octet by octet.
 import asyncio
 from dataclasses import dataclass, field
 
-from adapters.smpp.constants import (
+from adapters.smpp.protocol.constants import (
     HEADER_LENGTH,
     MAX_COMMAND_LENGTH,
     RESPONSE_BIT,
     CommandId,
 )
-from adapters.smpp.pdu import (
+from adapters.smpp.protocol.pdu import (
     HEADER,
     BindTransceiver,
     BindTransceiverResp,
@@ -24,8 +24,8 @@ from adapters.smpp.pdu import (
     decode_body,
     encode,
 )
-from adapters.smpp.receipt import parse_receipt
-from adapters.smpp.session import EsmeSession, OutcomeUnknownError, SmscSession, Timers
+from adapters.smpp.protocol.receipt import parse_receipt
+from adapters.smpp.protocol.session import EsmeSession, OutcomeUnknownError, SmscSession, Timers
 
 SIDES = ("esme", "smsc", "smsc before the bind")
 IN_FLIGHT = (2, 3, 4)

@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from adapters.smpp.constants import CommandStatus, MessageState
+from adapters.smpp.protocol.constants import CommandStatus, MessageState
 
 
 class Behaviour(Struct, frozen=True):

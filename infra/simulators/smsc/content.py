@@ -2,8 +2,8 @@
 
 from msgspec import Struct
 
-from adapters.smpp.constants import EsmClass, Tag
-from adapters.smpp.pdu import DataSm, SubmitSm
+from adapters.smpp.protocol.constants import EsmClass, Tag
+from adapters.smpp.protocol.pdu import DataSm, SubmitSm
 from domain.sms import gsm0338
 
 _UDHI = int(EsmClass.UDHI)

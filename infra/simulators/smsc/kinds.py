@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from adapters.smpp.constants import CommandStatus, status_name
+from adapters.smpp.protocol.constants import CommandStatus, status_name
 
 _MAX_STATUS: Final = 0xFFFFFFFF
 

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
-from adapters.smpp.constants import CommandId
-from adapters.smpp.pdu import DataSm, SubmitSm
-from adapters.smpp.session import OnBind, SmscSession, Timers
+from adapters.smpp.protocol.constants import CommandId
+from adapters.smpp.protocol.pdu import DataSm, SubmitSm
+from adapters.smpp.protocol.session import OnBind, SmscSession, Timers
 
 _DATA_SM = int(CommandId.DATA_SM)
 _ENQUIRE_LINK = int(CommandId.ENQUIRE_LINK)

@@ -5,8 +5,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from adapters.smpp.constants import CommandId, EsmClass, NumberingPlan, Tag, TypeOfNumber
-from adapters.smpp.pdu import DeliverSm, PduError
+from adapters.smpp.protocol.constants import CommandId, EsmClass, NumberingPlan, Tag, TypeOfNumber
+from adapters.smpp.protocol.pdu import DeliverSm, PduError
 from domain.sms.segmentation import UDH_8, UDH_16, segment
 from infra.simulators.smsc.outbox import Delivery
 

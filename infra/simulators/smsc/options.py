@@ -10,8 +10,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct, field
 
-from adapters.smpp.constants import CommandStatus
-from adapters.smpp.session import DEFAULT_TIMERS, Timers
+from adapters.smpp.protocol.constants import CommandStatus
+from adapters.smpp.protocol.session import DEFAULT_TIMERS, Timers
 from infra.simulators.smsc.kinds import (
     FRACTION,
     ID_FORMAT,

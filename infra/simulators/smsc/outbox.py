@@ -8,8 +8,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from adapters.smpp.constants import CommandStatus
-from adapters.smpp.session import OutcomeUnknownError
+from adapters.smpp.protocol.constants import CommandStatus
+from adapters.smpp.protocol.session import OutcomeUnknownError
 from infra.simulators.smsc.line import SimulatedSession
 from infra.simulators.smsc.record import Link, Record
 from infra.simulators.smsc.schedule import Schedule

@@ -11,8 +11,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from adapters.smpp.constants import CommandId, DataCoding, EsmClass, MessageState, Tag
-from adapters.smpp.pdu import DataSm, DeliverSm, SubmitSm
+from adapters.smpp.protocol.constants import CommandId, DataCoding, EsmClass, MessageState, Tag
+from adapters.smpp.protocol.pdu import DataSm, DeliverSm, SubmitSm
 from infra.simulators.smsc.kinds import IdFormat
 
 FORMATS: Final = ("tlv+text", "text", "tlv", "payload", "data_sm")

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from adapters.smpp.constants import Tag, status_name
-from adapters.smpp.pdu import DataSm, SubmitSm
+from adapters.smpp.protocol.constants import Tag, status_name
+from adapters.smpp.protocol.pdu import DataSm, SubmitSm
 from infra.simulators.smsc.content import Part, read_text
 
 MAX_LINKS: Final = 1_000

@@ -9,8 +9,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from adapters.smpp.constants import MessageState
-from adapters.smpp.pdu import DataSm, PduError, SubmitSm
+from adapters.smpp.protocol.constants import MessageState
+from adapters.smpp.protocol.pdu import DataSm, PduError, SubmitSm
 from infra.simulators.smsc.behaviours import Behaviour
 from infra.simulators.smsc.limits import Share
 from infra.simulators.smsc.line import SimulatedSession

@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
-from adapters.smpp.constants import CommandStatus, status_name
-from adapters.smpp.pdu import Bind, DataSm, SubmitSm
-from adapters.smpp.session import SmscSession
+from adapters.smpp.protocol.constants import CommandStatus, status_name
+from adapters.smpp.protocol.pdu import Bind, DataSm, SubmitSm
+from adapters.smpp.protocol.session import SmscSession
 from infra.simulators.smsc.behaviours import BEHAVIOURS, DELIVERED, Behaviour
 from infra.simulators.smsc.content import read_payload
 from infra.simulators.smsc.control import Control

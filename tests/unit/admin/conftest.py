@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.smpp.config import CarrierConfig
+from adapters.smpp.carriers.config import CarrierConfig
+from adapters.smpp.carriers.operations import CarrierOperations
 from adapters.smpp.correlator import Correlator
-from adapters.smpp.journal import Journal
-from adapters.smpp.operations import CarrierOperations
 from adapters.smpp.pool import BindPool
+from adapters.smpp.store.journal import Journal
 from adapters.telemetry.carriers import CarrierCollector, PoolGauges
 from adapters.telemetry.exposition import Metrics
 from handlers.admin.app import AdminApi

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
-from adapters.smpp.backlog import Queue
-from adapters.smpp.carrier import CarrierHealth, CarrierState, ConnectionHealth
-from adapters.smpp.constants import EsmClass
-from adapters.smpp.pdu import DeliverSm
-from adapters.smpp.pressure import PoolReport
+from adapters.smpp.carriers.carrier import CarrierHealth, CarrierState, ConnectionHealth
+from adapters.smpp.flow.backlog import Queue
+from adapters.smpp.flow.pressure import PoolReport
+from adapters.smpp.protocol.constants import EsmClass
+from adapters.smpp.protocol.pdu import DeliverSm
 from adapters.telemetry.carriers import MOST_TENANTS, OTHERS, CarrierCollector, PoolGauges
 from adapters.telemetry.exposition import Metrics
 from domain.delivery import DeliveryRequest

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from adapters.smpp.constants import MessageState
-from adapters.smpp.outcomes import FAILED_STATES, LEVELS, REFUSALS, THROTTLES, meaning
+from adapters.smpp.carriers.outcomes import FAILED_STATES, LEVELS, REFUSALS, THROTTLES, meaning
+from adapters.smpp.protocol.constants import MessageState
 from domain.callback import callback_for
 from domain.channels import CHANNELS
 from domain.delivery import Cancel, Receipt, Signal, delivery_service

@@ -5,11 +5,11 @@ import itertools
 
 import pytest
 
-from adapters.smpp.constants import EsmClass
-from adapters.smpp.inbound import Inbound
-from adapters.smpp.journal import Journal
-from adapters.smpp.pdu import BindTransceiver, DeliverSm
-from adapters.smpp.session import SmscSession, connect
+from adapters.smpp.inbound.inbound import Inbound
+from adapters.smpp.protocol.constants import EsmClass
+from adapters.smpp.protocol.pdu import BindTransceiver, DeliverSm
+from adapters.smpp.protocol.session import SmscSession, connect
+from adapters.smpp.store.journal import Journal
 from domain.inbound import InboundRoute, Routes
 from domain.ports import EngineRefused, EngineUnavailable
 from domain.sms.segmentation import segment

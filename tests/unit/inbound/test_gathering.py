@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.smpp.constants import EsmClass, Tag
-from adapters.smpp.inbound_parts import REFERENCE_VALID, gather, put_together, read_part
-from adapters.smpp.pdu import DeliverSm
+from adapters.smpp.inbound.parts import REFERENCE_VALID, gather, put_together, read_part
+from adapters.smpp.protocol.constants import EsmClass, Tag
+from adapters.smpp.protocol.pdu import DeliverSm
 from domain.sms.segmentation import segment
 
 NOON = 1_700_000_000.0

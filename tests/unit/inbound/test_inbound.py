@@ -8,8 +8,8 @@ from contextlib import closing
 
 import pytest
 
-from adapters.smpp.constants import CommandStatus, EsmClass, Tag
-from adapters.smpp.pdu import DataSm, DeliverSm
+from adapters.smpp.protocol.constants import CommandStatus, EsmClass, Tag
+from adapters.smpp.protocol.pdu import DataSm, DeliverSm
 from domain.inbound import InboundRoute, Routes
 from tests.unit.inbound.conftest import NUMBER, PERSON, Sink, messages
 from tests.waiting import eventually
@@ -259,7 +259,7 @@ async def test_two_processes_share_the_parts(process, carrier):
 
 
 async def test_more_than_memory_may_hold_waits_in_the_store(process, carrier, monkeypatch):
-    monkeypatch.setattr("adapters.smpp.inbound.MOST_IN_HAND", 5)
+    monkeypatch.setattr("adapters.smpp.inbound.inbound.MOST_IN_HAND", 5)
     hermes = await process(timeout=0.2)
     hermes.sink.down = True
     texts = [f"text {n}" for n in range(50)]

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.smpp.constants import EsmClass, Tag
-from adapters.smpp.inbound_parts import Group, put_together, read_part
-from adapters.smpp.pdu import DataSm, DeliverSm, PduError
+from adapters.smpp.inbound.parts import Group, put_together, read_part
+from adapters.smpp.protocol.constants import EsmClass, Tag
+from adapters.smpp.protocol.pdu import DataSm, DeliverSm, PduError
 
 UDHI = int(EsmClass.UDHI)
 PAYLOAD = int(Tag.MESSAGE_PAYLOAD)

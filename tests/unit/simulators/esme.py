@@ -2,9 +2,9 @@
 
 import asyncio
 
-from adapters.smpp.pdu import BindTransceiver, SubmitSm
-from adapters.smpp.receipt import parse_receipt
-from adapters.smpp.session import connect
+from adapters.smpp.protocol.pdu import BindTransceiver, SubmitSm
+from adapters.smpp.protocol.receipt import parse_receipt
+from adapters.smpp.protocol.session import connect
 
 BIND = BindTransceiver("hermes", "hermes")
 

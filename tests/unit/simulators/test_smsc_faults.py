@@ -7,9 +7,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from adapters.smpp.constants import HEADER_LENGTH, CommandId, CommandStatus
-from adapters.smpp.pdu import HEADER, BindReceiver, BindTransceiver, BindTransmitter, encode
-from adapters.smpp.session import BindRefused, CloseReason, LinkLost, Timers
+from adapters.smpp.protocol.constants import HEADER_LENGTH, CommandId, CommandStatus
+from adapters.smpp.protocol.pdu import (
+    HEADER,
+    BindReceiver,
+    BindTransceiver,
+    BindTransmitter,
+    encode,
+)
+from adapters.smpp.protocol.session import BindRefused, CloseReason, LinkLost, Timers
 from infra.simulators.smsc import Options, SmscSimulator
 from infra.simulators.smsc.kinds import StatusEvery
 from infra.simulators.smsc.limits import Share, TokenBucket

@@ -2,8 +2,8 @@
 
 import pytest
 
-from adapters.smpp.constants import CommandStatus
-from adapters.smpp.pdu import BindReceiver, BindTransceiver, BindTransmitter
+from adapters.smpp.protocol.constants import CommandStatus
+from adapters.smpp.protocol.pdu import BindReceiver, BindTransceiver, BindTransmitter
 from infra.simulators.smsc import Options
 from infra.simulators.smsc.content import read_payload, read_text
 from tests.unit.simulators.esme import Esme

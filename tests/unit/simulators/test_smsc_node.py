@@ -5,9 +5,9 @@ import ssl
 
 import pytest
 
-from adapters.smpp.constants import CommandStatus, MessageState
-from adapters.smpp.pdu import BindTransceiver
-from adapters.smpp.session import BindRefused, CloseReason
+from adapters.smpp.protocol.constants import CommandStatus, MessageState
+from adapters.smpp.protocol.pdu import BindTransceiver
+from adapters.smpp.protocol.session import BindRefused, CloseReason
 from infra.simulators.smsc import Options
 from infra.simulators.smsc.__main__ import server_tls
 from infra.simulators.smsc.kinds import StatusEvery

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from adapters.smpp.constants import MessageState, Tag
-from adapters.smpp.pdu import DataSm, DeliverSm, SubmitSm, encode
-from adapters.smpp.receipt import parse_receipt
+from adapters.smpp.protocol.constants import MessageState, Tag
+from adapters.smpp.protocol.pdu import DataSm, DeliverSm, SubmitSm, encode
+from adapters.smpp.protocol.receipt import parse_receipt
 from infra.simulators.smsc import Options
 from infra.simulators.smsc.kinds import IdFormat
 from infra.simulators.smsc.receipts import (

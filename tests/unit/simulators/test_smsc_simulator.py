@@ -11,8 +11,8 @@ import pytest
 import smpplib.client
 import uvloop
 
-from adapters.smpp.constants import HEADER_LENGTH, CommandId, CommandStatus, MessageState
-from adapters.smpp.pdu import (
+from adapters.smpp.protocol.constants import HEADER_LENGTH, CommandId, CommandStatus, MessageState
+from adapters.smpp.protocol.pdu import (
     HEADER,
     BindReceiver,
     BindTransceiver,
@@ -21,7 +21,7 @@ from adapters.smpp.pdu import (
     SubmitSm,
     encode,
 )
-from adapters.smpp.session import BindRefused, CloseReason, LinkLost
+from adapters.smpp.protocol.session import BindRefused, CloseReason, LinkLost
 from domain.sms.segmentation import segment
 from infra.simulators.smsc import (
     BEHAVIOURS,

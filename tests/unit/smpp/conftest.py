@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from adapters.smpp.session import SmscSession
+from adapters.smpp.protocol.session import SmscSession
 from tests.unit.smpp.peers import QUICK, Peer, Smsc
 
 

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 
-from adapters.smpp.constants import HEADER_LENGTH, CommandId
-from adapters.smpp.pdu import (
+from adapters.smpp.protocol.constants import HEADER_LENGTH, CommandId
+from adapters.smpp.protocol.pdu import (
     HEADER,
     BindTransceiver,
     BindTransceiverResp,
@@ -14,7 +14,7 @@ from adapters.smpp.pdu import (
     decode,
     encode,
 )
-from adapters.smpp.session import Timers, connect
+from adapters.smpp.protocol.session import Timers, connect
 
 BIND = BindTransceiver("hermes", "secret")
 MESSAGE = SubmitSm(source_addr="HERMES", destination_addr="4520000000", short_message=b"hi")

@@ -2,8 +2,8 @@
 
 from hypothesis import strategies as st
 
-from adapters.smpp import pdu as pdus
-from adapters.smpp.constants import TLV_LENGTH
+from adapters.smpp.protocol import pdu as pdus
+from adapters.smpp.protocol.constants import TLV_LENGTH
 
 octet = st.integers(0, 255)
 

@@ -11,8 +11,8 @@ import tracemalloc
 
 import pytest
 
-from adapters.smpp.constants import MAX_COMMAND_LENGTH, CommandId, CommandStatus
-from adapters.smpp.pdu import (
+from adapters.smpp.protocol.constants import MAX_COMMAND_LENGTH, CommandId, CommandStatus
+from adapters.smpp.protocol.pdu import (
     HEADER,
     AlertNotification,
     BindReceiverResp,
@@ -30,7 +30,7 @@ from adapters.smpp.pdu import (
     Unbind,
     encode,
 )
-from adapters.smpp.session import DEFAULT_BACKLOG, CloseReason, Timers, connect
+from adapters.smpp.protocol.session import DEFAULT_BACKLOG, CloseReason, Timers, connect
 from tests.unit.smpp.peers import BIND, MESSAGE, QUICK, RECEIPT
 from tests.waiting import eventually
 

@@ -2,13 +2,13 @@ import struct
 
 import pytest
 
-from adapters.smpp import pdu as pdus
-from adapters.smpp.constants import (
+from adapters.smpp.protocol import pdu as pdus
+from adapters.smpp.protocol.constants import (
     MAX_COMMAND_LENGTH,
     CommandId,
     CommandStatus,
 )
-from adapters.smpp.pdu import PDU_TYPES, PduError, decode, encode
+from adapters.smpp.protocol.pdu import PDU_TYPES, PduError, decode, encode
 
 SUBMIT = {"source_addr": "HERMES", "destination_addr": "4520000000", "short_message": b"hi"}
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.smpp.constants import CommandId
-from adapters.smpp.pdu import PDU_TYPES, PduError, decode, decode_body, encode
+from adapters.smpp.protocol.constants import CommandId
+from adapters.smpp.protocol.pdu import PDU_TYPES, PduError, decode, decode_body, encode
 from tests.unit.smpp.strategies import PDUS, any_pdu, octet
 
 

@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.smpp.constants import MessageState
-from adapters.smpp.pdu import DataSm, DeliverSm
-from adapters.smpp.receipt import STATES, DeliveryReceipt, is_receipt, parse_receipt
+from adapters.smpp.protocol.constants import MessageState
+from adapters.smpp.protocol.pdu import DataSm, DeliverSm
+from adapters.smpp.protocol.receipt import STATES, DeliveryReceipt, is_receipt, parse_receipt
 
 TAIL = b" submit date:2611212323 done date:2611212323"
 

@@ -6,8 +6,8 @@ import ssl
 
 import pytest
 
-from adapters.smpp.constants import HEADER_LENGTH, CommandId, CommandStatus
-from adapters.smpp.pdu import (
+from adapters.smpp.protocol.constants import HEADER_LENGTH, CommandId, CommandStatus
+from adapters.smpp.protocol.pdu import (
     HEADER,
     BindReceiver,
     BindReceiverResp,
@@ -22,7 +22,7 @@ from adapters.smpp.pdu import (
     UnbindResp,
     encode,
 )
-from adapters.smpp.session import (
+from adapters.smpp.protocol.session import (
     BindRefused,
     CloseReason,
     LinkLost,

@@ -13,9 +13,9 @@ from msgspec import structs
 from smpplib.command import factory
 from smpplib.command_codes import commands
 
-from adapters.smpp import pdu as pdus
-from adapters.smpp.constants import CommandId, CommandStatus, Tag
-from adapters.smpp.pdu import decode, encode
+from adapters.smpp.protocol import pdu as pdus
+from adapters.smpp.protocol.constants import CommandId, CommandStatus, Tag
+from adapters.smpp.protocol.pdu import decode, encode
 from tests.unit.smpp.strategies import PDUS
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.smpp.constants import CommandStatus
-from adapters.smpp.pdu import PDU_TYPES, EnquireLink, SubmitSm, Unbind, encode
+from adapters.smpp.protocol.constants import CommandStatus
+from adapters.smpp.protocol.pdu import PDU_TYPES, EnquireLink, SubmitSm, Unbind, encode
 from tests.fuzz.stream import IN_FLIGHT, SIDES, check, feed
 from tests.unit.smpp.strategies import any_pdu
 

@@ -8,14 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from adapters.smpp import carrier as carriers
-from adapters.smpp.config import CarrierConfig
+from adapters.smpp.carriers import carrier as carriers
+from adapters.smpp.carriers.config import CarrierConfig
+from adapters.smpp.carriers.supervisor import Intensity
 from adapters.smpp.correlator import Correlator
-from adapters.smpp.journal import Journal
-from adapters.smpp.pdu import SubmitSm
 from adapters.smpp.pool import BindPool
-from adapters.smpp.session import SmscSession
-from adapters.smpp.supervisor import Intensity
+from adapters.smpp.protocol.pdu import SubmitSm
+from adapters.smpp.protocol.session import SmscSession
+from adapters.smpp.store.journal import Journal
 from domain.delivery import DeliveryRequest
 from domain.message import Content
 from domain.ports import EngineUnavailable

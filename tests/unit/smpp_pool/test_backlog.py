@@ -2,7 +2,7 @@
 
 import pytest
 
-from adapters.smpp.backlog import LATEST_RETURN, SOONEST_RETURN, Backlog
+from adapters.smpp.flow.backlog import LATEST_RETURN, SOONEST_RETURN, Backlog
 from domain.message import Category
 
 OTP, ALERT, BULK = Category.OTP, Category.TRANSACTIONAL, Category.MARKETING

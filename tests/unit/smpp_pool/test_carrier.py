@@ -7,11 +7,11 @@ from collections import Counter
 
 import pytest
 
-from adapters.smpp import carrier as carriers
-from adapters.smpp.carrier import CarrierState, Order, Unavailable
-from adapters.smpp.connection import NotWritten
-from adapters.smpp.constants import CommandStatus
-from adapters.smpp.session import CloseReason
+from adapters.smpp.carriers import carrier as carriers
+from adapters.smpp.carriers.carrier import CarrierState, Order, Unavailable
+from adapters.smpp.carriers.connection import NotWritten
+from adapters.smpp.protocol.constants import CommandStatus
+from adapters.smpp.protocol.session import CloseReason
 from tests.unit.smpp_pool.conftest import SWIFT
 from tests.waiting import eventually
 

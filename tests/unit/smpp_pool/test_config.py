@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from adapters.smpp.config import CarrierConfig, Host, Tls, host_of, status_of
-from adapters.smpp.outcomes import declared
+from adapters.smpp.carriers.config import CarrierConfig, Host, Tls, host_of, status_of
+from adapters.smpp.carriers.outcomes import declared
 from domain.failures import FailureCode
 
 RIGHT = {

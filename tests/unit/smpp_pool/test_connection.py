@@ -8,10 +8,11 @@ from itertools import pairwise
 
 import pytest
 
-from adapters.smpp.carrier import CarrierState, Unavailable
-from adapters.smpp.config import CarrierConfig, Tls
-from adapters.smpp.constants import HEADER_LENGTH, CommandStatus
-from adapters.smpp.pdu import (
+from adapters.smpp.carriers.carrier import CarrierState, Unavailable
+from adapters.smpp.carriers.config import CarrierConfig, Tls
+from adapters.smpp.carriers.supervisor import Intensity
+from adapters.smpp.protocol.constants import HEADER_LENGTH, CommandStatus
+from adapters.smpp.protocol.pdu import (
     HEADER,
     BindReceiver,
     BindTransceiver,
@@ -19,8 +20,7 @@ from adapters.smpp.pdu import (
     BindTransmitter,
     encode,
 )
-from adapters.smpp.session import CloseReason
-from adapters.smpp.supervisor import Intensity
+from adapters.smpp.protocol.session import CloseReason
 from infra.simulators.smsc.__main__ import server_tls
 from tests.unit.smpp_pool.conftest import SWIFT, Account, config_for
 from tests.waiting import eventually

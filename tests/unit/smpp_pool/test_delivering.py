@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from adapters.smpp.journal import Part, PartState
+from adapters.smpp.store.journal import Part, PartState
 from domain.delivery import SubmissionState
 from domain.failures import FailureCode
 from domain.message import Level

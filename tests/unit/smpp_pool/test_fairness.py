@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.smpp.fairness import FairQueue
+from adapters.smpp.flow.fairness import FairQueue
 
 
 def served(queue, count=None):

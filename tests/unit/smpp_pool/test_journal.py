@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from adapters.smpp.carrier_store import StoredCarrier
-from adapters.smpp.inbound_store import PRUNED, InboundPart
-from adapters.smpp.journal import Journal, Part, PartState, StoredReceipt
+from adapters.smpp.store.carrier_store import StoredCarrier
+from adapters.smpp.store.inbound_store import PRUNED, InboundPart
+from adapters.smpp.store.journal import Journal, Part, PartState, StoredReceipt
 from adapters.store import schema
 from adapters.store.database import Database, connect
 from adapters.store.schema import migrate

@@ -12,7 +12,7 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from adapters.smpp.journal import Journal, Part, PartState, StoredReceipt
+from adapters.smpp.store.journal import Journal, Part, PartState, StoredReceipt
 from tests.waiting import eventually
 
 NOW = 1_780_000_000.0
@@ -90,7 +90,7 @@ async def test_a_begun_part_is_under_way_while_its_process_lives(both):
 async def test_a_part_of_a_killed_process_is_under_way_no_more(postgres: str):
     script = (
         "import asyncio, sys, time\n"
-        "from adapters.smpp.journal import Journal, Part\n"
+        "from adapters.smpp.store.journal import Journal, Part\n"
         "async def main():\n"
         "    journal = Journal(sys.argv[1])\n"
         "    await journal.begin([Part('m', 1, 0, 1, 'one', '45', 7, 'ref', time.time())])\n"

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from adapters.smpp import pool as pools
-from adapters.smpp.carrier import CarrierState, Order
-from adapters.smpp.journal import PartState
-from adapters.smpp.mesh import Mesh, UnknownCarrier
+from adapters.smpp.carriers.carrier import CarrierState, Order
+from adapters.smpp.carriers.mesh import Mesh, UnknownCarrier
+from adapters.smpp.store.journal import PartState
 from domain.delivery import SubmissionState
 from domain.failures import FailureCode
 from domain.message import Category

@@ -8,10 +8,10 @@ import smpplib.client
 import smpplib.consts
 import smpplib.smpp
 
-from adapters.smpp.config import CarrierConfig
-from adapters.smpp.constants import Tag
-from adapters.smpp.outgoing import REFERENCES, bodies, cut
-from adapters.smpp.pdu import PduError, SubmitSm
+from adapters.smpp.carriers.config import CarrierConfig
+from adapters.smpp.carriers.outgoing import REFERENCES, bodies, cut
+from adapters.smpp.protocol.constants import Tag
+from adapters.smpp.protocol.pdu import PduError, SubmitSm
 from domain.delivery import DeliveryRequest
 from domain.message import Content
 from domain.sms import gsm0338

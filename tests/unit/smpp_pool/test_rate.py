@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.smpp.rate import BURST, AdaptiveRate, TokenBucket
+from adapters.smpp.flow.rate import BURST, AdaptiveRate, TokenBucket
 
 # Token bucket
 

@@ -5,11 +5,11 @@ import time
 
 import pytest
 
-from adapters.smpp.constants import CommandStatus, EsmClass, MessageState, Tag
-from adapters.smpp.journal import Part
-from adapters.smpp.outcomes import meaning
-from adapters.smpp.pdu import DeliverSm
-from adapters.smpp.receipt import STATES, parse_receipt
+from adapters.smpp.carriers.outcomes import meaning
+from adapters.smpp.protocol.constants import CommandStatus, EsmClass, MessageState, Tag
+from adapters.smpp.protocol.pdu import DeliverSm
+from adapters.smpp.protocol.receipt import STATES, parse_receipt
+from adapters.smpp.store.journal import Part
 from domain.delivery import AttemptRef, SubmissionState
 from domain.failures import FailureCode
 from domain.message import Level

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from adapters.smpp import supervisor as supervisors
-from adapters.smpp.supervisor import Exit, Intensity, Supervisor
+from adapters.smpp.carriers import supervisor as supervisors
+from adapters.smpp.carriers.supervisor import Exit, Intensity, Supervisor
 from tests.waiting import eventually
 
 INTENSITY = Intensity(

@@ -4,8 +4,8 @@ from typing import Self
 
 from msgspec import field
 
-from adapters.smpp.constants import INTERFACE_VERSION, CommandId, CommandStatus
-from adapters.smpp.pdu.wire import (
+from adapters.smpp.protocol.constants import INTERFACE_VERSION, CommandId, CommandStatus
+from adapters.smpp.protocol.pdu.wire import (
     ADDRESS_RANGE_SIZE,
     PASSWORD_SIZE,
     SYSTEM_ID_SIZE,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 
-from adapters.smpp.fairness import FairQueue
-from adapters.smpp.rate import TokenBucket
+from adapters.smpp.flow.fairness import FairQueue
+from adapters.smpp.flow.rate import TokenBucket
 
 PATIENCE = 5.0
 """Seconds that a message waits here at most."""

@@ -15,12 +15,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from adapters.smpp.constants import CommandStatus
-from adapters.smpp.inbound_parts import Alphabet, Group, gather, put_together, read_part
-from adapters.smpp.inbound_store import REPEATED_WITHIN, InboundPart
-from adapters.smpp.pdu import DataSm, DeliverSm, PduError
-from adapters.smpp.receipt import is_receipt
-from adapters.smpp.session import EsmeSession
+from adapters.smpp.inbound.parts import Alphabet, Group, gather, put_together, read_part
+from adapters.smpp.protocol.constants import CommandStatus
+from adapters.smpp.protocol.pdu import DataSm, DeliverSm, PduError
+from adapters.smpp.protocol.receipt import is_receipt
+from adapters.smpp.protocol.session import EsmeSession
+from adapters.smpp.store.inbound_store import REPEATED_WITHIN, InboundPart
 from domain.inbound import InboundDelivery, Routes, delivery_of
 from domain.ports import EngineRefused, EngineUnavailable
 
@@ -43,7 +43,7 @@ _LOST_WITH_PROCESS = 60.0
 
 
 class InboundStore(Protocol):
-    """Where parts are kept; `adapters.smpp.inbound_store` says what each method means."""
+    """Where parts are kept; `adapters.smpp.store.inbound_store` says what each method means."""
 
     def store_inbound(
         self, part: InboundPart, *, repeated_within: float, repeated_before: float

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, cast
 
-from adapters.smpp.constants import (
+from adapters.smpp.protocol.constants import (
     HEADER_LENGTH,
     INTERFACE_VERSION,
     MAX_COMMAND_LENGTH,
@@ -30,7 +30,7 @@ from adapters.smpp.constants import (
     Tag,
     status_name,
 )
-from adapters.smpp.pdu import (
+from adapters.smpp.protocol.pdu import (
     HEADER,
     PDU_TYPES,
     Bind,

@@ -13,14 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from adapters.smpp.config import CarrierConfig, status_of
-from adapters.smpp.connection import Answer, Connection
-from adapters.smpp.constants import status_name
-from adapters.smpp.fairness import FairQueue
-from adapters.smpp.outcomes import Refusal, declared, refusal
-from adapters.smpp.rate import AdaptiveRate, TokenBucket
-from adapters.smpp.session import OnDeliver
-from adapters.smpp.supervisor import Exit, Intensity, Supervisor
+from adapters.smpp.carriers.config import CarrierConfig, status_of
+from adapters.smpp.carriers.connection import Answer, Connection
+from adapters.smpp.carriers.outcomes import Refusal, declared, refusal
+from adapters.smpp.carriers.supervisor import Exit, Intensity, Supervisor
+from adapters.smpp.flow.fairness import FairQueue
+from adapters.smpp.flow.rate import AdaptiveRate, TokenBucket
+from adapters.smpp.protocol.constants import status_name
+from adapters.smpp.protocol.session import OnDeliver
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from pydantic_core import ErrorDetails
 
-from adapters.smpp.config import CarrierConfig
+from adapters.smpp.carriers.config import CarrierConfig
 
 Path = tuple[str | int, ...]
 

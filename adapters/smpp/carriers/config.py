@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from adapters.secrets import Secret
-from adapters.smpp.constants import CommandStatus
+from adapters.smpp.protocol.constants import CommandStatus
 from domain.failures import FailureCode
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]

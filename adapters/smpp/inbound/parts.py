@@ -18,9 +18,9 @@ from typing import Final, Literal
 import phonenumbers
 from phonenumbers import NumberParseException
 
-from adapters.smpp.constants import CommandStatus, DataCoding, EsmClass, Tag, TypeOfNumber
-from adapters.smpp.inbound_store import InboundPart
-from adapters.smpp.pdu import DataSm, DeliverSm, PduError
+from adapters.smpp.protocol.constants import CommandStatus, DataCoding, EsmClass, Tag, TypeOfNumber
+from adapters.smpp.protocol.pdu import DataSm, DeliverSm, PduError
+from adapters.smpp.store.inbound_store import InboundPart
 from domain.inbound import GAP, InboundMessage, inbound_id
 from domain.sms import gsm0338
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from adapters.smpp.constants import CommandStatus as S
-from adapters.smpp.constants import MessageState, status_name
+from adapters.smpp.protocol.constants import CommandStatus as S
+from adapters.smpp.protocol.constants import MessageState, status_name
 from domain.failures import Failure, FailureCode
 from domain.message import Level
 

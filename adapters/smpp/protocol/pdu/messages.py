@@ -9,8 +9,8 @@ from typing import NoReturn, Self
 
 from msgspec import field
 
-from adapters.smpp.constants import MAX_SHORT_MESSAGE, CommandId, CommandStatus, Tag
-from adapters.smpp.pdu.wire import (
+from adapters.smpp.protocol.constants import MAX_SHORT_MESSAGE, CommandId, CommandStatus, Tag
+from adapters.smpp.protocol.pdu.wire import (
     ADDRESS_SIZE,
     DATA_SM_ADDRESS_SIZE,
     MESSAGE_ID_SIZE,

@@ -13,11 +13,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from adapters.smpp.config import CarrierConfig, Host, Tls, host_of
-from adapters.smpp.constants import CommandStatus
-from adapters.smpp.pdu import BindReceiver, BindTransceiver, BindTransmitter, PduError
-from adapters.smpp.rate import TokenBucket
-from adapters.smpp.session import (
+from adapters.smpp.carriers.config import CarrierConfig, Host, Tls, host_of
+from adapters.smpp.carriers.supervisor import Exit
+from adapters.smpp.flow.rate import TokenBucket
+from adapters.smpp.protocol.constants import CommandStatus
+from adapters.smpp.protocol.pdu import BindReceiver, BindTransceiver, BindTransmitter, PduError
+from adapters.smpp.protocol.session import (
     BindRefused,
     EsmeSession,
     NotBound,
@@ -26,7 +27,6 @@ from adapters.smpp.session import (
     WindowFull,
     connect,
 )
-from adapters.smpp.supervisor import Exit
 
 logger = logging.getLogger(__name__)
 

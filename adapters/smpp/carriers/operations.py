@@ -21,11 +21,11 @@ from typing import Any, Final, Protocol
 
 from pydantic import ValidationError
 
-from adapters.smpp.carrier import Carrier, CarrierHealth, Order
-from adapters.smpp.carrier_store import StoredCarrier
-from adapters.smpp.config import CarrierConfig
-from adapters.smpp.faults import CarrierInvalid, Fault, faults_of
-from adapters.smpp.mesh import Mesh, UnknownCarrier
+from adapters.smpp.carriers.carrier import Carrier, CarrierHealth, Order
+from adapters.smpp.carriers.config import CarrierConfig
+from adapters.smpp.carriers.faults import CarrierInvalid, Fault, faults_of
+from adapters.smpp.carriers.mesh import Mesh, UnknownCarrier
+from adapters.smpp.store.carrier_store import StoredCarrier
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ _REMOVED: Final = "removed"
 
 
 class Store(Protocol):
-    """Where changes are kept; `adapters.smpp.carrier_store.CarrierStore` is one."""
+    """Where changes are kept; `adapters.smpp.store.carrier_store.CarrierStore` is one."""
 
     async def carriers(self) -> list[StoredCarrier]:
         """Every carrier that was written, by name."""

@@ -4,8 +4,8 @@ from typing import Self
 
 from msgspec import field
 
-from adapters.smpp.constants import CommandId, CommandStatus
-from adapters.smpp.pdu.wire import (
+from adapters.smpp.protocol.constants import CommandId, CommandStatus
+from adapters.smpp.protocol.pdu.wire import (
     DATA_SM_ADDRESS_SIZE,
     Pdu,
     Reader,

@@ -4,8 +4,8 @@ from typing import Final, Self
 
 from msgspec import Struct, field
 
-from adapters.smpp.constants import CommandId, CommandStatus
-from adapters.smpp.pdu.wire import (
+from adapters.smpp.protocol.constants import CommandId, CommandStatus
+from adapters.smpp.protocol.pdu.wire import (
     ADDRESS_SIZE,
     DL_NAME_SIZE,
     MESSAGE_ID_SIZE,

@@ -20,8 +20,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from adapters.smpp.carrier_store import CarrierStore
-from adapters.smpp.inbound_store import PRUNED, InboundStore
+from adapters.smpp.store.carrier_store import CarrierStore
+from adapters.smpp.store.inbound_store import PRUNED, InboundStore
 from adapters.store.database import Database, is_postgres
 from adapters.store.group_commit import GroupCommit
 from adapters.store.schema import open_store

@@ -10,13 +10,13 @@ PDU_TYPES.
 
 from typing import Final
 
-from adapters.smpp.constants import (
+from adapters.smpp.protocol.constants import (
     HEADER_LENGTH,
     MAX_COMMAND_LENGTH,
     RESPONSE_BIT,
     CommandStatus,
 )
-from adapters.smpp.pdu.binds import (
+from adapters.smpp.protocol.pdu.binds import (
     Bind,
     BindReceiver,
     BindReceiverResp,
@@ -29,7 +29,7 @@ from adapters.smpp.pdu.binds import (
     Unbind,
     UnbindResp,
 )
-from adapters.smpp.pdu.messages import (
+from adapters.smpp.protocol.pdu.messages import (
     DataSm,
     DataSmResp,
     DeliverSm,
@@ -39,7 +39,7 @@ from adapters.smpp.pdu.messages import (
     SubmitSm,
     SubmitSmResp,
 )
-from adapters.smpp.pdu.multi import (
+from adapters.smpp.protocol.pdu.multi import (
     Destination,
     DistributionList,
     SmeAddress,
@@ -47,7 +47,7 @@ from adapters.smpp.pdu.multi import (
     SubmitMultiResp,
     UnsuccessfulSme,
 )
-from adapters.smpp.pdu.queries import (
+from adapters.smpp.protocol.pdu.queries import (
     CancelSm,
     CancelSmResp,
     QuerySm,
@@ -55,13 +55,13 @@ from adapters.smpp.pdu.queries import (
     ReplaceSm,
     ReplaceSmResp,
 )
-from adapters.smpp.pdu.upkeep import (
+from adapters.smpp.protocol.pdu.upkeep import (
     AlertNotification,
     EnquireLink,
     EnquireLinkResp,
     GenericNack,
 )
-from adapters.smpp.pdu.wire import (
+from adapters.smpp.protocol.pdu.wire import (
     HEADER,
     Pdu,
     PduError,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from adapters.smpp.carrier import Carrier, Order
-from adapters.smpp.config import CarrierConfig
-from adapters.smpp.outcomes import refusal
-from adapters.smpp.session import OnDeliver
+from adapters.smpp.carriers.carrier import Carrier, Order
+from adapters.smpp.carriers.config import CarrierConfig
+from adapters.smpp.carriers.outcomes import refusal
+from adapters.smpp.protocol.session import OnDeliver
 from domain.failures import Failure
 
 

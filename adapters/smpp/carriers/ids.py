@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adapters.smpp.config import IdFormat
+from adapters.smpp.carriers.config import IdFormat
 
 _BASE = {"decimal": 10, "hex": 16}
 

@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from adapters.smpp.constants import EsmClass, MessageState, Tag
-from adapters.smpp.pdu import DataSm, DeliverSm
+from adapters.smpp.protocol.constants import EsmClass, MessageState, Tag
+from adapters.smpp.protocol.pdu import DataSm, DeliverSm
 
 STATES: Final[dict[str, MessageState]] = {
     "ENROUTE": MessageState.ENROUTE,

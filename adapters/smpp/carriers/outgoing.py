@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from adapters.smpp.config import CarrierConfig
-from adapters.smpp.constants import EsmClass, Tag
-from adapters.smpp.pdu import SubmitSm
+from adapters.smpp.carriers.config import CarrierConfig
+from adapters.smpp.protocol.constants import EsmClass, Tag
+from adapters.smpp.protocol.pdu import SubmitSm
 from domain.delivery import DeliveryRequest
 from domain.sms import gsm0338
 from domain.sms.segmentation import UDH_8, UDH_16, SegmentedText, segment

@@ -10,7 +10,7 @@ from typing import ClassVar, Final, Self
 
 from msgspec import Struct
 
-from adapters.smpp.constants import (
+from adapters.smpp.protocol.constants import (
     MAX_SHORT_MESSAGE,
     TLV_LENGTH,
     CommandStatus,

@@ -2,8 +2,8 @@
 
 from typing import Self
 
-from adapters.smpp.constants import CommandId, CommandStatus
-from adapters.smpp.pdu.wire import (
+from adapters.smpp.protocol.constants import CommandId, CommandStatus
+from adapters.smpp.protocol.pdu.wire import (
     ADDRESS_SIZE,
     MESSAGE_ID_SIZE,
     SERVICE_TYPE_SIZE,

@@ -21,8 +21,8 @@ from http import HTTPStatus
 import msgspec
 
 from adapters.restate.http import HttpClient
-from adapters.smpp.backlog import PRIORITY
-from adapters.smpp.gate import Gate
+from adapters.smpp.flow.backlog import PRIORITY
+from adapters.smpp.flow.gate import Gate
 from domain.message import Category
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ _PATH = "/admin/v1/queues"
 
 
 class QueueReport(msgspec.Struct, frozen=True):
-    """One tenant's queue of one category; see `adapters.smpp.backlog.Queue`."""
+    """One tenant's queue of one category; see `adapters.smpp.flow.backlog.Queue`."""
 
     tenant: str
     category: Category

@@ -1,0 +1,1 @@
+"""Accounts with carriers: their connections, supervised, and how each likes to be spoken to."""

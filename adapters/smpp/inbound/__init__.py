@@ -1,0 +1,1 @@
+"""Messages from people, put together from their parts."""

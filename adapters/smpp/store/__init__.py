@@ -1,0 +1,1 @@
+"""What the bind pool must not forget."""
