@@ -16,7 +16,8 @@ class DeliveryRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     (`message`, `attempt`) identifies the attempt for ever: a handler that meets the same pair
     again answers what became of it and never sends a second time. `receipt_ref` is the Restate
     awakeable that takes the attempt's `Signal`s. Nothing may be sent after `not_after`. `since` is
-    when the cascade decided, as far as its book knows the time.
+    when the message began its way, on its first request only: how long that took tells how far
+    behind Restate is.
     """
 
     message: str

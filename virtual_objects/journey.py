@@ -191,7 +191,7 @@ class Journey:
             policy=self.order.policy,
             provider=self._step.provider,
             sender=self._step.sender,
-            since=self.now,
+            since=self.now if self.attempt == self.tries == 1 else None,
         )
         self._call = self._ctx.generic_call(  # type: ignore[assignment]
             delivery_service(self._step.channel), "deliver", REQUEST.serialize(request)

@@ -123,9 +123,9 @@ class BindPool:
     async def _deliver(self, request: DeliveryRequest) -> Submission:
         key = (request.message, request.attempt)
         begun_at = _now()
-        self._backlog.arrives(key, request.tenant)
         if request.since is not None:
-            self._backlog.lagged((begun_at - request.since).total_seconds(), self._loop.time())
+            lag = (begun_at - request.since).total_seconds()
+            self._backlog.arrives(request.tenant, lag, self._loop.time())
         busy = False
         try:
             submission = await self._attempt(request, begun_at)

@@ -55,7 +55,7 @@ class Backlog:
 
     def __init__(self, now: float) -> None:
         self.arrived: Counter[str] = Counter()
-        """First attempts of each tenant's messages that have come here since the start."""
+        """Messages of each tenant that have come here since the start."""
         self._waiting: dict[tuple[str, int], tuple[str, Category, float]] = {}
         self._counts: Counter[tuple[str, Category]] = Counter()
         self._next_return = now
@@ -67,10 +67,11 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def arrives(self, key: tuple[str, int], tenant: str) -> None:
-        """A request comes, perhaps not for the first time."""
-        if key[1] == 1 and key not in self._waiting:
-            self.arrived[tenant] += 1
+    def arrives(self, tenant: str, lag: float, now: float) -> None:
+        """A message comes for the first time, `lag` seconds after it began its way."""
+        self.arrived[tenant] += 1
+        self._lag += (max(lag, 0.0) - self._lag) * 0.05
+        self._lag_at = now
 
     def holds(
         self, key: tuple[str, int], tenant: str, category: Category, now: float, until: float
@@ -119,13 +120,8 @@ class Backlog:
             self._taken.append((now, tenant, 1))
             self._forget_taken(now)
 
-    def lagged(self, seconds: float, now: float) -> None:
-        """A request took this long from the cascade's decision to this process."""
-        self._lag += (max(seconds, 0.0) - self._lag) * 0.05
-        self._lag_at = now
-
     def lag(self, now: float) -> float:
-        """Seconds between a cascade's decision and its arrival here, of late."""
+        """Seconds that messages have taken from their beginning to here, of late."""
         return self._lag if now - self._lag_at < _LAG_VALID else 0.0
 
     def queues(self, now: float) -> list[Queue]:

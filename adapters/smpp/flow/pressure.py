@@ -33,6 +33,8 @@ _TIMEOUT = 2.0
 _BEHIND = 1.0
 """Seconds of lag from which on Restate counts as behind."""
 _SMOOTHED_OVER = 1.0
+_KEPT = 0.98
+"""Of what is on its way, from one question to the next: a half of it for nine seconds."""
 _FEW = 100
 """Messages on their way that say nothing of how far Restate is behind."""
 _PATH = "/admin/v1/queues"
@@ -49,7 +51,7 @@ class QueueReport(msgspec.Struct, frozen=True):
 
 class PoolReport(msgspec.Struct, frozen=True):
     """What one bind pool says. `boot` changes with its process; `arrived` counts first attempts
-    by tenant since then; `lag_s` is how long they took from the cascade's decision."""
+    by tenant since then; `lag_s` is how long they took from their beginning."""
 
     boot: str
     lag_s: float
@@ -158,6 +160,9 @@ class PoolPressure:
             paces = {q.tenant: q.per_second for q in report.queues if q.per_second is not None}
             for tenant, pace in paces.items():
                 self._pace[tenant] = self._pace.get(tenant, 0.0) + pace
+        for tenant, count in self._on_the_way.items():
+            # What never comes, since it was canceled or counted by another, is forgotten in time.
+            self._on_the_way[tenant] = int(count * _KEPT)
         if not any(self._waiting.values()) and self._lag < _BEHIND:
             # Nothing is held up anywhere: what was counted and did not come was canceled, or went
             # to a pool that no longer says so.

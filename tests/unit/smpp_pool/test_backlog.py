@@ -116,29 +116,27 @@ def test_the_pace_is_not_known_at_once_and_not_that_of_a_time_without_a_queue():
     assert queue.per_second == pytest.approx(50, rel=0.1)
 
 
-def test_first_attempts_are_counted_once():
+def test_arrivals_are_counted_by_tenant():
     backlog = Backlog(0.0)
-    backlog.arrives(("msg_1", 1), "acme")
-    backlog.returns(("msg_1", 1), "acme", BULK, 0.0, 100.0)
-    backlog.arrives(("msg_1", 1), "acme")
-    backlog.arrives(("msg_1", 2), "acme")
-    backlog.arrives(("msg_2", 1), "other")
-    assert backlog.arrived == {"acme": 1, "other": 1}
+    backlog.arrives("acme", 0.1, 0.0)
+    backlog.arrives("acme", 0.1, 0.0)
+    backlog.arrives("other", 0.1, 0.0)
+    assert backlog.arrived == {"acme": 2, "other": 1}
 
 
 def test_lag_follows_what_is_seen_and_is_never_negative():
     backlog = Backlog(0.0)
     for _ in range(100):
-        backlog.lagged(2.0, 0.0)
+        backlog.arrives("acme", 2.0, 0.0)
     assert backlog.lag(0.0) == pytest.approx(2.0, rel=0.02)
     for _ in range(200):
-        backlog.lagged(-5.0, 1.0)
+        backlog.arrives("acme", -5.0, 1.0)
     assert 0 <= backlog.lag(1.0) < 0.01
 
 
 def test_lag_is_not_remembered_when_nothing_comes():
     backlog = Backlog(0.0)
     for _ in range(100):
-        backlog.lagged(2.0, 0.0)
+        backlog.arrives("acme", 2.0, 0.0)
     assert backlog.lag(1.0) > 1.9
     assert backlog.lag(60.0) == 0

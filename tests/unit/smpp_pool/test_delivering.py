@@ -287,3 +287,15 @@ async def test_the_journal_knows_the_part_before_the_smsc_does(smsc, pool, reque
     await delivering
     [part] = await hermes.journal.parts_of("msg_1", 1)
     assert part.state is PartState.ACCEPTED
+
+
+async def test_only_a_messages_first_request_tells_how_far_restate_is_behind(
+    smsc, pool, request_for
+):
+    hermes = await pool(await smsc())
+    late = datetime.now(UTC) - timedelta(seconds=9)
+    await hermes.deliver(request_for())
+    assert (dict(hermes.binds.arrived), hermes.binds.lag) == ({}, 0)
+    await hermes.deliver(request_for(message="msg_2", since=late))
+    assert dict(hermes.binds.arrived) == {"acme": 1}
+    assert hermes.binds.lag > 0
