@@ -193,9 +193,12 @@ class Correlator:
         task.add_done_callback(self._lookups.discard)
 
     async def _look_up(self, receipt: StoredReceipt) -> None:
-        part = self._by_smsc_id.get((receipt.carrier, receipt.smsc_id))
+        key = (receipt.carrier, receipt.smsc_id)
+        part = self._by_smsc_id.get(key)
         if part is None:
-            part = await self._journal.part_by_smsc_id(receipt.carrier, receipt.smsc_id)
+            part = await self._journal.part_by_smsc_id(*key)
+            # The response may have come while the journal was read.
+            part = part or self._by_smsc_id.get(key)
         if part is None and receipt.reference is not None and not self._is_in_flight(receipt):
             part = await self._journal.part_by_reference(
                 receipt.carrier,
@@ -203,7 +206,9 @@ class Correlator:
                 receipt.destination,
                 time.time() - _REFERENCE_VALID,
             )
-            if part is not None:
+            if (answered := self._by_smsc_id.get(key)) is not None:
+                part = answered
+            elif part is not None:
                 part.state, part.smsc_id = PartState.ACCEPTED, receipt.smsc_id
                 await self._journal.settle(part)
         if part is None:

@@ -14,11 +14,16 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
+_CROWD = 64
+"""Writes that make a group worth its fsync without waiting for more."""
+
+
 class GroupCommit:
     """Collects writes from the event loop and commits them together, in order, in one thread.
 
     A commit costs an fsync whatever its size, so `linger` seconds of company make each write
-    cheaper and a little later. `write` returns once its data is on disk.
+    cheaper and a little later; a crowd does not wait for more. `write` returns once its data is on
+    disk.
     """
 
     def __init__(self, database: Database, *, linger: float = 0.010) -> None:
@@ -27,6 +32,7 @@ class GroupCommit:
         self._pending: list[Statement] = []
         self._waiting: list[asyncio.Future[int] | None] = []
         self._flushing: asyncio.Task[None] | None = None
+        self._lingering: asyncio.Future[None] | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="group-commit")
 
     def write(self, sql: str, parameters: Sequence[Any]) -> asyncio.Future[int]:
@@ -41,8 +47,7 @@ class GroupCommit:
         future: asyncio.Future[int] = loop.create_future()
         self._pending.append((sql, parameters))
         self._waiting.append(future)
-        if self._flushing is None:
-            self._flushing = loop.create_task(self._flush())
+        self._came()
         return future
 
     def note(self, sql: str, parameters: Sequence[Any]) -> None:
@@ -50,8 +55,7 @@ class GroupCommit:
         than `write`, for what may be lost without harm."""
         self._pending.append((sql, parameters))
         self._waiting.append(None)
-        if self._flushing is None:
-            self._flushing = asyncio.get_running_loop().create_task(self._flush())
+        self._came()
 
     async def read(self, query: Callable[[Database], T]) -> T:
         """Run a query in the writer's thread, so that it sees every write of the groups before
@@ -66,11 +70,30 @@ class GroupCommit:
         self._thread.shutdown()
         self._database.close()
 
+    def _came(self) -> None:
+        if self._flushing is None:
+            self._flushing = asyncio.get_running_loop().create_task(self._flush())
+        elif self._lingering is not None and len(self._pending) >= _CROWD:
+            _release(self._lingering)
+
+    async def _gather(self) -> None:
+        """Wait for company, until `linger` is over or enough has come."""
+        if len(self._pending) >= _CROWD:
+            return
+        loop = asyncio.get_running_loop()
+        self._lingering = loop.create_future()
+        timer = loop.call_later(self._linger, _release, self._lingering)
+        try:
+            await self._lingering
+        finally:
+            timer.cancel()
+            self._lingering = None
+
     async def _flush(self) -> None:
         loop = asyncio.get_running_loop()
         try:
             while self._pending:
-                await asyncio.sleep(self._linger)
+                await self._gather()
                 statements, self._pending = self._pending, []
                 waiting, self._waiting = self._waiting, []
                 try:
@@ -89,3 +112,8 @@ class GroupCommit:
                             future.set_result(count)
         finally:
             self._flushing = None
+
+
+def _release(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

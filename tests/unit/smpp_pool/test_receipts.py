@@ -85,6 +85,30 @@ async def test_a_receipt_resolves_the_awakeable(smsc, pool, request_for, number,
     await eventually(lambda: simulator.counters.receipts_acked == 1)
 
 
+async def test_a_response_that_comes_while_the_journal_is_read_for_its_receipt(
+    carrier, pool, request_for
+):
+    """The receipt was first, and names no reference: neither memory nor journal knows its id yet.
+    When the journal has said so, memory does."""
+    hermes = await pool(carrier, response_timeout=5)
+    delivering = asyncio.ensure_future(hermes.deliver(request_for()))
+    await eventually(lambda: carrier.submits)
+    read, look = asyncio.Event(), hermes.journal.part_by_smsc_id
+
+    async def look_slowly(*key):
+        part = await look(*key)
+        read.set()
+        await delivering
+        return part
+
+    hermes.journal.part_by_smsc_id = look_slowly
+    await tell(hermes, receipt("id-1"))
+    await read.wait()
+    carrier.answer("id-1")
+    assert len(await told(hermes)) == 1
+    assert hermes.correlator.unmatched == 0
+
+
 async def test_a_receipt_is_acknowledged_only_once_it_is_stored(smsc, pool, request_for):
     simulator = await smsc()
     hermes = await pool(simulator)
