@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 Answer = asyncio.Future[tuple[int, str]]
 
 _BAD_CREDENTIALS = frozenset({CommandStatus.ESME_RINVPASWD, CommandStatus.ESME_RINVSYSID})
+_ANSWERED_WITHIN = 0.75
+"""Of an enquire_link interval: silence is noticed, and a new bind made, well within two of them."""
 _BRIEF = 2.0
 """Seconds below which a bind did not last."""
 
@@ -273,7 +275,7 @@ class Connection:
             window=self._window,
             timers=Timers(
                 enquire_link=config.enquire_link_interval,
-                enquire_link_timeout=config.enquire_link_interval,
+                enquire_link_timeout=config.enquire_link_interval * _ANSWERED_WITHIN,
                 response=config.response_timeout,
             ),
             tls=tls,
