@@ -88,6 +88,9 @@ class Journey:
         self.attempt = WAITING
         self.tries = 0
         self.resends = 0
+        self.repeats = False
+        """Whether the recipient might have had the message already when it was last handed over:
+        what became known later does not call it back."""
         self.step_failure: Failure | None = None
         self._busy = False
         self._unsettled = False
@@ -178,6 +181,7 @@ class Journey:
         """Hand the current attempt to the channel, again if it was too busy to take it."""
         self.tries += 1
         self._pause = None
+        self.repeats = self.may_have_arrived_by(self._step.channel)
         self._open_attempts.add(self.attempt)
         request = DeliveryRequest(
             message=self._ctx.key(),
@@ -243,7 +247,6 @@ class Journey:
             self._call = None
             # It may have been sent, and nobody will say so but a receipt.
             if not self._reported(self.attempt):
-                repeated = self.may_have_arrived_by(self._step.channel)
                 self._unknown.add(self.attempt)
                 self.note(
                     Event.OUTCOME_UNKNOWN,
@@ -252,7 +255,7 @@ class Journey:
                     channel=self._step.channel,
                     attempt=self.attempt,
                     failure=Failure(FailureCode.OUTCOME_UNKNOWN),
-                    possible_duplicate=repeated,
+                    possible_duplicate=self.repeats,
                 )
 
     def _reported(self, attempt: int) -> bool:

@@ -198,8 +198,9 @@ async def take(journey: Journey, step: Step) -> Status | None:
         happening = await journey.next()
         match happening:
             case Submission(state=SubmissionState.TAKEN, level=level) if level is not None:
-                repeated = journey.may_have_arrived_by(step.channel)
-                journey.note_submission(Event.SUBMITTED, happening, possible_duplicate=repeated)
+                journey.note_submission(
+                    Event.SUBMITTED, happening, possible_duplicate=journey.repeats
+                )
                 journey.reached(level, step.channel)
                 if level.reaches(step.success):
                     return status_when_reached(journey.record.level or level)
@@ -211,9 +212,8 @@ async def take(journey: Journey, step: Step) -> Status | None:
                 journey.save()
 
             case Submission(state=SubmissionState.UNKNOWN):
-                repeated = journey.may_have_arrived_by(step.channel)
                 journey.note_submission(
-                    Event.OUTCOME_UNKNOWN, happening, possible_duplicate=repeated
+                    Event.OUTCOME_UNKNOWN, happening, possible_duplicate=journey.repeats
                 )
                 journey.wait_for_proof(UNKNOWN_GRACE)
                 journey.save()

@@ -60,11 +60,16 @@ def _check_attempts(record: Record, calls: Sequence[Call]) -> None:
     receipts = [entry.receipt_id for entry in record.timeline if entry.receipt_id is not None]
     assert len(receipts) == len(set(receipts)), "a receipt is told once"
     in_doubt: dict[int | None, str | None] = {}
+    ever: set[str | None] = set()
     for entry in record.timeline:
         if entry.event in (Event.SUBMITTED, Event.OUTCOME_UNKNOWN):
-            assert entry.possible_duplicate == (entry.channel in in_doubt.values())
+            if entry.channel in in_doubt.values():
+                assert entry.possible_duplicate
+            # A doubt that was lifted may have been there when the repetition was handed over.
+            assert not entry.possible_duplicate or entry.channel in ever
         if entry.event is Event.OUTCOME_UNKNOWN:
             in_doubt[entry.attempt] = entry.channel
+            ever.add(entry.channel)
         if entry.event is Event.RECEIPT and entry.failure is not None:
             in_doubt.pop(entry.attempt, None)
 

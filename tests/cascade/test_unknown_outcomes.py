@@ -82,6 +82,23 @@ async def test_a_repetition_that_the_receipt_of_the_first_overtakes_is_a_possibl
     assert [(e.attempt, e.possible_duplicate) for e in lost] == [(1, False), (2, True)]
 
 
+async def test_a_repetition_stays_flagged_when_the_first_turns_out_to_have_failed(
+    cascade: Cascade,
+):
+    """It was handed over in doubt, and the carrier has had the text twice."""
+    second = Hanging()
+    message = await cascade.send(order(sms()), unknown(), second)
+    await cascade.called(message, 2)
+    failed = receipt(FailureCode.RECIPIENT_UNREACHABLE, 1)
+    await cascade.engine.report(message, failed)
+    await cascade.until(message, lambda r: entries(r, Event.RECEIPT))
+    second.release(taken())
+    await cascade.until(message, lambda r: entries(r, Event.SUBMITTED))
+    await cascade.resolve(message, receipt(Level.DELIVERED, 2))
+    record = await cascade.ended(message)
+    assert [e.possible_duplicate for e in entries(record, Event.SUBMITTED)] == [True]
+
+
 async def test_a_delivered_receipt_settles_an_unknown_attempt(cascade: Cascade):
     message = await cascade.send(order(sms(), email()), unknown())
     await cascade.until(message, lambda r: entries(r, Event.OUTCOME_UNKNOWN))
