@@ -61,10 +61,13 @@ def test_throttled_is_not_a_failed_attempt(hermes):
     to = number("9906")
     message = hermes.ended(hermes.send(sms(), to_sms=to))
     assert message["status"] == "delivered"
-    assert entry(message, "deferred")["failure"]["code"] == "provider_throttled"
-    assert not entries(message, "failed")
-    assert entry(message, "submitted")["attempt"] == 1
-    assert [s["status"] for s in hermes.submits(to)] == ["ESME_RTHROTTLED"] * 3 + ["ESME_ROK"]
+    assert events(message) == ["accepted", "step", "submitted", "receipt", "ended"]
+    assert not any("failure" in line for line in message["timeline"])
+    [submitted] = entries(message, "submitted")
+    assert (submitted["attempt"], submitted["segments"]) == (1, 1)
+    submits = hermes.submits(to)
+    assert [s["status"] for s in submits] == ["ESME_RTHROTTLED"] * 3 + ["ESME_ROK"]
+    assert submitted["provider_ids"] == [submits[-1]["message_id"]]
 
 
 def test_receipt_before_response(hermes):

@@ -4,39 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
-from adapters.smpp.protocol.constants import CommandId
-from adapters.smpp.protocol.pdu import DataSm, SubmitSm
-from adapters.smpp.protocol.session import OnBind, SmscSession, Timers
-
-_DATA_SM = int(CommandId.DATA_SM)
-_ENQUIRE_LINK = int(CommandId.ENQUIRE_LINK)
-
-
-class SimulatedSession(SmscSession):
-    """An SMSC's session that counts the peer's enquire_links and can deliver by data_sm, too."""
-
-    def __init__(
-        self,
-        *,
-        on_bind: OnBind,
-        on_submit: Callable[[SmscSession, int, SubmitSm | DataSm], None],
-        window: int,
-        timers: Timers,
-    ) -> None:
-        super().__init__(on_bind=on_bind, on_submit=on_submit, window=window, timers=timers)
-        self.enquire_links = 0
-        """enquire_link requests of the peer."""
-
-    def send_delivery(self, command_id: int, body: bytes) -> asyncio.Future[int]:
-        """Send an encoded deliver_sm or data_sm; as `deliver`."""
-        if command_id == _DATA_SM:
-            return self._request_windowed(command_id, body)
-        return self.deliver(body)
-
-    def _control_request(self, command_id: int, *rest: Any) -> None:
-        if command_id == _ENQUIRE_LINK:
-            self.enquire_links += 1
-        super()._control_request(command_id, *rest)
+from adapters.smpp.protocol.session import SmscSession
 
 
 class Line(asyncio.Protocol):
@@ -48,7 +16,7 @@ class Line(asyncio.Protocol):
     its socket only then.
     """
 
-    def __init__(self, session: SimulatedSession, *, mute: bool, on_lost: "OnLost") -> None:
+    def __init__(self, session: SmscSession, *, mute: bool, on_lost: "OnLost") -> None:
         self.session = session
         self._mute = mute
         self._on_lost = on_lost

@@ -9,8 +9,7 @@ from typing import Final
 from msgspec import Struct
 
 from adapters.smpp.protocol.constants import CommandStatus
-from adapters.smpp.protocol.session import OutcomeUnknownError
-from infra.simulators.smsc.line import SimulatedSession
+from adapters.smpp.protocol.session import OutcomeUnknownError, SmscSession
 from infra.simulators.smsc.record import Link, Record
 from infra.simulators.smsc.schedule import Schedule
 
@@ -31,7 +30,7 @@ class Delivery(Struct, gc=False):
     command_id: int
     body: bytes
     is_mo: bool = False
-    preferred: SimulatedSession | None = None
+    preferred: SmscSession | None = None
     elsewhere: bool = False
     intermediate: bool = False
     response_at: float = 0.0
@@ -46,15 +45,15 @@ class Outbox:
         self._loop = loop
         self._schedule = schedule
         self._record = record
-        self._links: dict[SimulatedSession, Link] = {}
+        self._links: dict[SmscSession, Link] = {}
         self._turns = itertools.count()
 
-    def add_bind(self, session: SimulatedSession, link: Link) -> None:
+    def add_bind(self, session: SmscSession, link: Link) -> None:
         """A session was bound; what waits goes out on it if it can receive."""
         self._links[session] = link
         self.send()
 
-    def remove_bind(self, session: SimulatedSession) -> None:
+    def remove_bind(self, session: SmscSession) -> None:
         """A session has ended."""
         self._links.pop(session, None)
 
@@ -79,7 +78,7 @@ class Outbox:
             if session is None:
                 return
             self.waiting.popleft()
-            answer = session.send_delivery(delivery.command_id, delivery.body)
+            answer = session.deliver(delivery.body, delivery.command_id)
             if delivery.is_mo:
                 counters.mo_sent += 1
                 self._links[session].mo_sent += 1
@@ -92,7 +91,7 @@ class Outbox:
                     counters.receipts_early += 1
             answer.add_done_callback(functools.partial(self._answered, delivery))
 
-    def _session_for(self, delivery: Delivery) -> SimulatedSession | None:
+    def _session_for(self, delivery: Delivery) -> SmscSession | None:
         preferred = delivery.preferred
         if (
             preferred is not None

@@ -11,9 +11,9 @@ from msgspec import Struct
 
 from adapters.smpp.protocol.constants import MessageState
 from adapters.smpp.protocol.pdu import DataSm, PduError, SubmitSm
+from adapters.smpp.protocol.session import SmscSession
 from infra.simulators.smsc.behaviours import Behaviour
 from infra.simulators.smsc.limits import Share
-from infra.simulators.smsc.line import SimulatedSession
 from infra.simulators.smsc.options import Options
 from infra.simulators.smsc.outbox import Delivery, Outbox
 from infra.simulators.smsc.receipts import id_in_receipt, style_of, write_receipt
@@ -29,7 +29,7 @@ EARLY_RECEIPT_LEAD: Final = 0.05
 class Taken(Struct, gc=False):
     """A submission that was taken: who sent it, its payload without a UDH, its number and time."""
 
-    session: SimulatedSession
+    session: SmscSession
     outbox: Outbox
     pdu: SubmitSm | DataSm
     payload: bytes

@@ -19,7 +19,7 @@ from infra.simulators.smsc.behaviours import BEHAVIOURS, DELIVERED, Behaviour
 from infra.simulators.smsc.content import read_payload
 from infra.simulators.smsc.control import Control
 from infra.simulators.smsc.limits import TokenBucket
-from infra.simulators.smsc.line import Line, SimulatedSession
+from infra.simulators.smsc.line import Line
 from infra.simulators.smsc.mo import MobileOriginated, mo_deliveries
 from infra.simulators.smsc.options import Options
 from infra.simulators.smsc.outbox import Outbox
@@ -36,14 +36,14 @@ _REOPEN_WITHIN: Final = 2.0
 _THROTTLES = (int(CommandStatus.ESME_RTHROTTLED), int(CommandStatus.ESME_RMSGQFUL))
 
 
-class _Bound(SimulatedSession):
+class _Bound(SmscSession):
     """A session with what the simulator keeps about it, once it is bound."""
 
     link: Link
     outbox: Outbox
 
 
-def _link_of(session: SimulatedSession) -> Link | None:
+def _link_of(session: SmscSession) -> Link | None:
     """What was seen on a session; None before it was bound."""
     return getattr(session, "link", None)
 

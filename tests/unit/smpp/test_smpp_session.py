@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 
-from adapters.smpp.protocol.constants import HEADER_LENGTH, CommandId, CommandStatus
+from adapters.smpp.protocol.constants import HEADER_LENGTH, CommandId, CommandStatus, Tag
 from adapters.smpp.protocol.pdu import (
     HEADER,
     BindReceiver,
@@ -33,6 +33,8 @@ from adapters.smpp.protocol.session import (
     connect,
 )
 from tests.unit.smpp.peers import BIND, MESSAGE, QUICK, RECEIPT, Smsc
+
+DATA_RECEIPT = DataSm(esm_class=4, tlvs={int(Tag.RECEIPTED_MESSAGE_ID): b"1\0"})
 
 # -- the ESME's side ------------------------------------------------------------------------------
 
@@ -592,6 +594,32 @@ async def test_deliveries_keep_to_the_window(ours):
         assert (command_id, pdu) == (CommandId.DELIVER_SM, RECEIPT)
         peer.send(HEADER.pack(16, CommandId.DELIVER_SM_RESP, status, sequence))
     assert [await outcome for outcome in outcomes] == [0, CommandStatus.ESME_RX_T_APPN]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(DATA_RECEIPT,), (DATA_RECEIPT.encode_body(), CommandId.DATA_SM)],
+    ids=["pdu", "encoded"],
+)
+async def test_a_delivery_by_data_sm(ours, arguments):
+    peer, sessions = await ours(timers=Timers())
+    peer.send(BIND, 1)
+    await peer.receive()
+    outcome = sessions[0].deliver(*arguments)
+    command_id, _, sequence, pdu = await peer.receive()
+    assert (command_id, pdu) == (CommandId.DATA_SM, DATA_RECEIPT)
+    peer.send(HEADER.pack(16, CommandId.DATA_SM_RESP, CommandStatus.ESME_RX_T_APPN, sequence))
+    assert await outcome == CommandStatus.ESME_RX_T_APPN
+
+
+async def test_enquire_links_of_the_peer_are_counted(ours):
+    peer, sessions = await ours(timers=Timers())
+    for sequence in (1, 2):
+        peer.send(EnquireLink(), sequence)
+        assert (await peer.receive())[:3] == (CommandId.ENQUIRE_LINK_RESP, 0, sequence)
+    peer.send(HEADER.pack(17, CommandId.ENQUIRE_LINK, 0, 3) + b"x")
+    assert (await peer.receive())[1] == CommandStatus.ESME_RINVCMDLEN
+    assert sessions[0].enquire_links == 2
 
 
 async def test_a_transmitter_is_given_nothing(ours):

@@ -1,18 +1,8 @@
-"""One SMPP session: what both sides share, the ESME's side, and the SMSC's.
-
-A session owns its socket, its sequence numbers, its window and its timers, and shares nothing.
-It neither redials nor retries, and it decides nothing about messages: it says what the peer said,
-or that nobody can know (OutcomeUnknownError), and its owner goes on from there.
-
-Everything here runs on the event loop's thread. Callbacks are plain functions that must not block;
-they answer at once or later, by sequence number, which is how a receipt is stored before it is
-acknowledged.
-"""
+"""What the two sides of a session share: framing, sequence numbers, window, timers, closing."""
 
 import asyncio
 import contextlib
 import socket
-import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,41 +11,27 @@ from typing import Any, Final, cast
 
 from adapters.smpp.protocol.constants import (
     HEADER_LENGTH,
-    INTERFACE_VERSION,
     MAX_COMMAND_LENGTH,
     MAX_SEQUENCE_NUMBER,
     RESPONSE_BIT,
     CommandId,
     CommandStatus,
-    Tag,
-    status_name,
 )
-from adapters.smpp.protocol.pdu import (
-    HEADER,
-    PDU_TYPES,
-    Bind,
-    BindReceiver,
-    BindTransmitter,
-    DataSm,
-    DeliverSm,
-    PduError,
-    SubmitSm,
-    SubmitSmResp,
-    decode_body,
+from adapters.smpp.protocol.pdu import HEADER, PDU_TYPES, PduError
+from adapters.smpp.protocol.session.errors import (
+    CloseReason,
+    LinkLost,
+    NotBound,
+    ResponseTimeout,
+    WindowFull,
 )
 
 # Plain integers for the paths that run for every message.
-_SUBMIT_SM = int(CommandId.SUBMIT_SM)
-_SUBMIT_SM_RESP = int(CommandId.SUBMIT_SM_RESP)
-_DELIVER_SM = int(CommandId.DELIVER_SM)
-_DATA_SM = int(CommandId.DATA_SM)
-_ALERT_NOTIFICATION = int(CommandId.ALERT_NOTIFICATION)
-_OUTBIND = int(CommandId.OUTBIND)
 _ENQUIRE_LINK = int(CommandId.ENQUIRE_LINK)
 _ENQUIRE_LINK_RESP = int(CommandId.ENQUIRE_LINK_RESP)
 _UNBIND = int(CommandId.UNBIND)
 _GENERIC_NACK = int(CommandId.GENERIC_NACK)
-_BINDS = frozenset(
+BINDS: Final = frozenset(
     int(command_id)
     for command_id in (
         CommandId.BIND_RECEIVER,
@@ -63,6 +39,7 @@ _BINDS = frozenset(
         CommandId.BIND_TRANSCEIVER,
     )
 )
+"""The command_id of each bind."""
 
 _CLOSE_GRACE: Final = 1.0
 """Seconds for the last octets to leave before the socket is aborted."""
@@ -71,64 +48,6 @@ _STALL_GRACE: Final = 0.05
 
 DEFAULT_BACKLOG: Final = 1000
 """Requests of the peer that may wait for their answers from the owner."""
-
-
-class OutcomeUnknownError(Exception):
-    """A request was written and no answer came: the peer may or may not have acted on it."""
-
-
-class LinkLost(OutcomeUnknownError, ConnectionError):
-    """The link went before the answer came."""
-
-
-class ResponseTimeout(OutcomeUnknownError, TimeoutError):
-    """The response timer (section 7.2) ran out. The request still holds its window slot.
-
-    The response may still come: `late` then resolves to what the request's own future would have
-    resolved to, (command_status, message_id) of a submit_sm. It fails with LinkLost when the
-    session ends first. Whoever has no use for it may drop it.
-    """
-
-    def __init__(self, message: str, late: asyncio.Future[Any]) -> None:
-        super().__init__(message)
-        self.late: Final = late
-
-
-class BindRefused(Exception):
-    """The SMSC answered the bind with an error, `command_status`."""
-
-    def __init__(self, command_status: int) -> None:
-        super().__init__(status_name(command_status))
-        self.command_status = command_status
-
-
-class NotBound(Exception):
-    """The session cannot carry this request now. Nothing was written."""
-
-
-class WindowFull(Exception):
-    """As many requests are unanswered as the window allows. Nothing was written."""
-
-
-class CloseReason(Enum):
-    """Why a session ended."""
-
-    UNBOUND = "unbound"
-    """This side unbound or closed it."""
-    PEER_UNBOUND = "peer_unbound"
-    """The peer sent unbind."""
-    LOST = "lost"
-    """The peer closed the connection, or the network did."""
-    SILENT = "silent"
-    """No whole PDU was heard, not even an answer to enquire_link."""
-    STALLED = "stalled"
-    """Every window slot is held by a request whose response timer ran out."""
-    BAD_LENGTH = "bad_length"
-    """A command_length out of bounds: what follows in the stream cannot be understood."""
-    NOT_BOUND = "not_bound"
-    """No bind within the session_init timer, or one that was refused."""
-    ABORTED = "aborted"
-    """This side cut the connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +67,9 @@ class Timers:
 DEFAULT_TIMERS: Final = Timers()
 
 
-class _State(Enum):
+class State(Enum):
+    """How far a session is: what it may send and take."""
+
     OPEN = 1
     BOUND = 2
     UNBINDING = 3
@@ -189,6 +110,7 @@ class Session(asyncio.Protocol, ABC):
         "_timer",
         "_transport",
         "close_reason",
+        "enquire_links",
         "late_responses",
         "timers",
         "unanswered",
@@ -207,21 +129,22 @@ class Session(asyncio.Protocol, ABC):
         if window < 1:
             raise ValueError(f"a window has at least one slot, not {window}")
         self.window = window
-        """At least 1. It may be changed at any time; what is in flight beyond a smaller one is
-        left to end."""
-        """Windowed requests that may be unanswered; its owner may change it at any time."""
+        """Windowed requests that may be unanswered, at least 1. Its owner may change it at any
+        time; what is in flight beyond a smaller one is left to end."""
         self.timers: Final = timers
         self.close_reason: CloseReason | None = None
         self.late_responses = 0
         """Responses that came after their future had been resolved or canceled."""
         self.unexpected_responses = 0
         """Responses that answer no request of ours; they are dropped."""
+        self.enquire_links = 0
+        """enquire_link requests of the peer, each answered at once."""
         self.unanswered = 0
         """Requests of the peer that the owner has not answered: its window, as we see it."""
         self._on_free = on_free
         self._slot_freed = False
         self._loop = asyncio.get_running_loop()
-        self._state = _State.OPEN
+        self._state = State.OPEN
         self._transport: asyncio.Transport | None = None
         self._closed: asyncio.Future[CloseReason] = self._loop.create_future()
         # The beginning of a PDU, and how many octets are missing before there is anything to do.
@@ -261,7 +184,7 @@ class Session(asyncio.Protocol, ABC):
     @property
     def is_bound(self) -> bool:
         """Whether requests can be sent, as far as this side knows."""
-        return self._state is _State.BOUND
+        return self._state is State.BOUND
 
     @property
     def in_flight(self) -> int:
@@ -272,7 +195,7 @@ class Session(asyncio.Protocol, ABC):
     def free(self) -> int:
         """Window slots a request could take now; 0 when not bound."""
         free = self.window - len(self._pending)
-        return free if free > 0 and self._state is _State.BOUND else 0
+        return free if free > 0 and self._state is State.BOUND else 0
 
     @property
     def peer(self) -> str:
@@ -287,8 +210,8 @@ class Session(asyncio.Protocol, ABC):
         and calls `abort`. Returns when the connection is gone, at once when it already is. What
         stays unanswered fails with LinkLost.
         """
-        if self._state is _State.BOUND:
-            self._state = _State.UNBINDING
+        if self._state is State.BOUND:
+            self._state = State.UNBINDING
             if self._unsettled():
                 self._drained = self._loop.create_future()
                 await asyncio.wait(
@@ -296,13 +219,13 @@ class Session(asyncio.Protocol, ABC):
                     timeout=self.timers.response,
                     return_when=asyncio.FIRST_COMPLETED,
                 )
-            if self._state is _State.UNBINDING:
+            if self._state is State.UNBINDING:
                 answer = self._request_control(_UNBIND, b"")
                 with contextlib.suppress(TimeoutError, LinkLost):
                     async with asyncio.timeout(self.timers.response):
                         await answer
             self._close(CloseReason.UNBOUND)
-        elif self._state is _State.OPEN:
+        elif self._state is State.OPEN:
             self._close(CloseReason.UNBOUND)
         await self.closed
 
@@ -310,7 +233,7 @@ class Session(asyncio.Protocol, ABC):
         """Cut the connection now. What is in flight fails with LinkLost."""
         if self.close_reason is None:
             self.close_reason = CloseReason.ABORTED
-        self._state = _State.CLOSED
+        self._state = State.CLOSED
         if self._transport is not None:
             self._transport.abort()
         else:
@@ -322,7 +245,7 @@ class Session(asyncio.Protocol, ABC):
         """Called by asyncio."""
         # Not isinstance: uvloop's transports are no subclasses of asyncio's.
         self._transport = cast(asyncio.Transport, transport)
-        if self._state is _State.CLOSED:
+        if self._state is State.CLOSED:
             self._transport.abort()
             return
         if (sock := transport.get_extra_info("socket")) is not None:
@@ -345,7 +268,7 @@ class Session(asyncio.Protocol, ABC):
         # Answers to everything in `data` leave in one write, the one at the end.
         self._flush_is_due = True
         try:
-            while available - position >= HEADER_LENGTH and self._state is not _State.CLOSED:
+            while available - position >= HEADER_LENGTH and self._state is not State.CLOSED:
                 length, command_id, command_status, sequence = HEADER.unpack_from(data, position)
                 if not HEADER_LENGTH <= length <= MAX_COMMAND_LENGTH:
                     self._send(_GENERIC_NACK, CommandStatus.ESME_RINVCMDLEN, sequence)
@@ -370,7 +293,7 @@ class Session(asyncio.Protocol, ABC):
                 self._last_received = self._loop.time()
         finally:
             self._flush()
-        if position < available and self._state is not _State.CLOSED:
+        if position < available and self._state is not State.CLOSED:
             self._partial += data[position:]
             self._missing = needed - len(self._partial)
 
@@ -395,7 +318,7 @@ class Session(asyncio.Protocol, ABC):
         """Called by asyncio: settle everything that still waits."""
         if self._closed.done():
             return
-        self._state = _State.CLOSED
+        self._state = State.CLOSED
         reason = self.close_reason = self.close_reason or CloseReason.LOST
         if self._timer is not None:
             self._timer.cancel()
@@ -427,7 +350,7 @@ class Session(asyncio.Protocol, ABC):
                 return sequence
 
     def _request_windowed(self, command_id: int, body: bytes) -> asyncio.Future[Any]:
-        if self._state is not _State.BOUND:
+        if self._state is not State.BOUND:
             raise NotBound(self._state.name)
         if len(self._pending) >= self.window:
             raise WindowFull(f"{self.window} requests are unanswered")
@@ -479,7 +402,7 @@ class Session(asyncio.Protocol, ABC):
             return
         del self._control[sequence]
         # At once, since the next PDU of the same read may rely on it.
-        if expected & ~RESPONSE_BIT in _BINDS and not command_status and self._state is _State.OPEN:
+        if expected & ~RESPONSE_BIT in BINDS and not command_status and self._state is State.OPEN:
             self._bound()
         if not answer.done():
             answer.set_result(command_status)
@@ -535,6 +458,8 @@ class Session(asyncio.Protocol, ABC):
         self._send(command_id | RESPONSE_BIT, 0, sequence)
         if command_id == _UNBIND:
             self._close(CloseReason.PEER_UNBOUND)
+        else:
+            self.enquire_links += 1
 
     def _refuse(self, command_id: int, sequence: int, command_status: int) -> None:
         """Answer with an error: in the request's own terms if it has any, otherwise a nack."""
@@ -551,7 +476,7 @@ class Session(asyncio.Protocol, ABC):
 
     def _write(self, pdu: bytes) -> None:
         # Once closing, an answer would come too late to be believed.
-        if self._state is _State.CLOSED:
+        if self._state is State.CLOSED:
             return
         self._out.append(pdu)
         if not self._flush_is_due:
@@ -569,10 +494,10 @@ class Session(asyncio.Protocol, ABC):
         """Close after what is already written has left; abort if it does not leave soon."""
         if self.close_reason is None:
             self.close_reason = reason
-        if self._state is _State.CLOSED:
+        if self._state is State.CLOSED:
             return
         self._flush()
-        self._state = _State.CLOSED
+        self._state = State.CLOSED
         if self._transport is not None:
             self._transport.close()
             self._loop.call_later(_CLOSE_GRACE, self._transport.abort)
@@ -580,7 +505,7 @@ class Session(asyncio.Protocol, ABC):
     # -- timers ---------------------------------------------------------------------------------
 
     def _bound(self) -> None:
-        self._state = _State.BOUND
+        self._state = State.BOUND
         self._last_received = self._loop.time()
         # Until now it slept towards the session_init timer.
         if self._timer is not None:
@@ -589,10 +514,10 @@ class Session(asyncio.Protocol, ABC):
 
     def _tick(self) -> None:
         """The session's only timer: it sleeps until the next thing that could be due."""
-        if self._state is _State.CLOSED:
+        if self._state is State.CLOSED:
             return
         now = self._loop.time()
-        if self._state is _State.OPEN:
+        if self._state is State.OPEN:
             due = self._opened_at + self.timers.session_init
             if now >= due:
                 self._close(CloseReason.NOT_BOUND)
@@ -644,257 +569,3 @@ class Session(asyncio.Protocol, ABC):
     def _cut(self, reason: CloseReason) -> None:
         self.close_reason = reason
         self.abort()
-
-
-class EsmeSession(Session):
-    """The ESME's side: it submits, and is given what the SMSC delivers. Made by `connect`."""
-
-    __slots__ = (
-        "_on_deliver",
-        "bind",
-    )
-
-    def __init__(
-        self,
-        *,
-        bind: Bind,
-        on_deliver: "OnDeliver",
-        window: int,
-        timers: Timers = DEFAULT_TIMERS,
-        on_free: Callable[[], None] | None = None,
-        backlog: int = DEFAULT_BACKLOG,
-    ) -> None:
-        super().__init__(window=window, timers=timers, on_free=on_free, backlog=backlog)
-        self.bind: Final = bind
-        self._on_deliver = on_deliver
-
-    def submit(self, pdu: SubmitSm | bytes) -> asyncio.Future[tuple[int, str]]:
-        """Send a submit_sm, given as a PDU or as its encoded body.
-
-        Resolves to (command_status, message_id); the id is empty when the SMSC refused, and also
-        when it accepted without a readable one. Fails with LinkLost or ResponseTimeout when
-        nobody can know the outcome; a ResponseTimeout has the late response, if one comes.
-        Canceling the future does not free its slot.
-
-        Raises:
-            NotBound: not bound, or bound as a receiver.
-            WindowFull: no slot is free.
-            PduError: a field does not fit.
-        """
-        if isinstance(self.bind, BindReceiver):
-            raise NotBound("a receiver does not submit")
-        body = pdu if isinstance(pdu, bytes) else pdu.encode_body()
-        return self._request_windowed(_SUBMIT_SM, body)
-
-    def acknowledge(self, sequence: int, command_id: int, status: int = 0) -> None:
-        """Answer the deliver_sm or data_sm that came with `sequence`: each one, once.
-
-        `command_id` is the request's. On a link that has gone this does nothing: the SMSC will
-        deliver again.
-        """
-        self.unanswered -= 1
-        if self._is_backlogged:
-            self._fewer()
-        # Both responses have a message_id, unused and empty (sections 4.6.2 and 4.7.2).
-        self._send(command_id | RESPONSE_BIT, status, sequence, b"\0")
-
-    def _result(
-        self, command_id: int, command_status: int, data: bytes, start: int, end: int
-    ) -> tuple[int, str]:
-        if command_status or command_id != _SUBMIT_SM_RESP:
-            return command_status, ""
-        try:
-            return 0, SubmitSmResp.decode_body(data, start, end).message_id
-        except PduError:
-            # The status says that the message was accepted; that its id is unreadable does not
-            # make it less so.
-            return 0, ""
-
-    def _handle(self, command_id: int, sequence: int, data: bytes, start: int, end: int) -> bool:
-        if command_id == _DELIVER_SM:
-            pdu: DeliverSm | DataSm = DeliverSm.decode_body(data, start, end)
-        elif command_id == _DATA_SM:
-            pdu = DataSm.decode_body(data, start, end)
-        elif command_id in (_ALERT_NOTIFICATION, _OUTBIND):
-            # Neither has a response, and nothing here waits for either.
-            decode_body(command_id, 0, data, start, end)
-            return True
-        else:
-            return False
-        if self._state is _State.OPEN:
-            raise PduError(CommandStatus.ESME_RINVBNDSTS, "delivery before the bind")
-        self.unanswered += 1
-        if self.unanswered >= self._backlog:
-            self._too_many()
-        self._on_deliver(self, sequence, pdu)
-        return True
-
-    async def request_bind(self) -> None:
-        """Send the bind and wait for its answer; `connect` does this. Raises as `connect` does."""
-        status = await self._request_control(self.bind.command_id, self.bind.encode_body())
-        if status:
-            self._close(CloseReason.NOT_BOUND)
-            raise BindRefused(status)
-
-
-OnDeliver = Callable[[EsmeSession, int, DeliverSm | DataSm], None]
-"""Called with the session, the sequence number to acknowledge, and what was delivered."""
-
-
-async def connect(
-    host: str,
-    port: int,
-    *,
-    bind: Bind,
-    on_deliver: OnDeliver,
-    window: int = 10,
-    timers: Timers = DEFAULT_TIMERS,
-    tls: ssl.SSLContext | None = None,
-    server_name: str | None = None,
-    on_free: Callable[[], None] | None = None,
-) -> EsmeSession:
-    """Connect and bind; `bind` is a BindTransceiver, BindTransmitter or BindReceiver.
-
-    With `tls`, the certificate is checked as the context says, against `server_name`, else `host`.
-    `on_deliver` may be called before this returns: an SMSC delivers what waits as soon as it has
-    accepted the bind.
-
-    `on_free` is called when responses, late ones included, have freed window slots: once a read,
-    after all responses of that read, and before the futures' own callbacks. What it submits leaves
-    in the same write as everything else that read gave rise to. It is not told of the bind nor of
-    the end of the session.
-
-    Raises:
-        BindRefused: the SMSC answered with an error.
-        OSError: no connection, no answer within `timers.session_init` (TimeoutError), or a link
-            that went before the answer (LinkLost).
-        PduError: a field of `bind` does not fit.
-    """
-    session = EsmeSession(
-        bind=bind, on_deliver=on_deliver, window=window, timers=timers, on_free=on_free
-    )
-    try:
-        async with asyncio.timeout(timers.session_init):
-            await session._loop.create_connection(
-                lambda: session, host, port, ssl=tls, server_hostname=server_name if tls else None
-            )
-            await session.request_bind()
-    except BindRefused:
-        raise
-    except BaseException:
-        session.abort()
-        raise
-    return session
-
-
-class SmscSession(Session):
-    """The SMSC's side: it is bound to, is given what the ESME submits, and delivers.
-
-    `on_bind` gets each first bind and answers it with `accept_bind` or `refuse_bind`, then or
-    later; until then the session is not bound. `on_submit` gets each submit_sm and data_sm and
-    answers it with `respond`.
-    """
-
-    __slots__ = (
-        "_on_bind",
-        "_on_submit",
-        "bind",
-    )
-
-    def __init__(
-        self,
-        *,
-        on_bind: "OnBind",
-        on_submit: "OnSubmit",
-        window: int,
-        timers: Timers = DEFAULT_TIMERS,
-        backlog: int = DEFAULT_BACKLOG,
-    ) -> None:
-        super().__init__(window=window, timers=timers, backlog=backlog)
-        self.bind: Bind | None = None
-        """What the peer bound, or asks to bind, with."""
-        self._on_bind = on_bind
-        self._on_submit = on_submit
-
-    @property
-    def can_deliver(self) -> bool:
-        """Whether the peer is bound to receive deliveries."""
-        return self.is_bound and not isinstance(self.bind, BindTransmitter)
-
-    def accept_bind(self, sequence: int, system_id: str) -> None:
-        """Answer a bind with success; `system_id` names this SMSC."""
-        if self.bind is None or self._state is not _State.OPEN:
-            return
-        body = PDU_TYPES[self.bind.command_id | RESPONSE_BIT](
-            system_id, {int(Tag.SC_INTERFACE_VERSION): bytes((INTERFACE_VERSION,))}
-        ).encode_body()
-        self._bound()
-        self._send(self.bind.command_id | RESPONSE_BIT, 0, sequence, body)
-
-    def refuse_bind(self, sequence: int, status: int) -> None:
-        """Answer a bind with an error and close."""
-        if self.bind is not None and self._state is _State.OPEN:
-            self._send(self.bind.command_id | RESPONSE_BIT, status, sequence)
-            self._close(CloseReason.NOT_BOUND)
-
-    def respond(
-        self, sequence: int, command_id: int, status: int = 0, message_id: str = ""
-    ) -> None:
-        """Answer the submit_sm or data_sm that came with `sequence`: each one, once.
-
-        `command_id` is the request's.
-
-        An error goes without a message id, and without a body (section 4.4.2, note).
-        """
-        self.unanswered -= 1
-        if self._is_backlogged:
-            self._fewer()
-        body = b"" if status else message_id.encode("latin-1") + b"\0"
-        self._send(command_id | RESPONSE_BIT, status, sequence, body)
-
-    def deliver(self, pdu: DeliverSm | bytes) -> asyncio.Future[int]:
-        """Send a deliver_sm, given as a PDU or as its encoded body; resolves to command_status.
-
-        Fails with LinkLost or ResponseTimeout when the peer may or may not have it.
-
-        Raises:
-            NotBound: not bound, or bound as a transmitter.
-            WindowFull: no slot is free.
-            PduError: a field does not fit.
-        """
-        if not self.can_deliver:
-            raise NotBound("the peer is not bound to receive")
-        body = pdu if isinstance(pdu, bytes) else pdu.encode_body()
-        return self._request_windowed(_DELIVER_SM, body)
-
-    def _result(
-        self, command_id: int, command_status: int, data: bytes, start: int, end: int
-    ) -> int:
-        return command_status
-
-    def _handle(self, command_id: int, sequence: int, data: bytes, start: int, end: int) -> bool:
-        if command_id == _SUBMIT_SM:
-            pdu: SubmitSm | DataSm = SubmitSm.decode_body(data, start, end)
-        elif command_id == _DATA_SM:
-            pdu = DataSm.decode_body(data, start, end)
-        elif command_id in _BINDS:
-            if self.bind is not None:
-                raise PduError(CommandStatus.ESME_RALYBND, "bound or binding already")
-            self.bind = cast(Bind, decode_body(command_id, 0, data, start, end))
-            self._on_bind(self, sequence, self.bind)
-            return True
-        else:
-            return False
-        if self._state is _State.OPEN or isinstance(self.bind, BindReceiver):
-            raise PduError(CommandStatus.ESME_RINVBNDSTS, "not bound to submit")
-        self.unanswered += 1
-        if self.unanswered >= self._backlog:
-            self._too_many()
-        self._on_submit(self, sequence, pdu)
-        return True
-
-
-OnBind = Callable[[SmscSession, int, Bind], None]
-"""Called with the session, the sequence number to answer, and the bind."""
-OnSubmit = Callable[[SmscSession, int, SubmitSm | DataSm], None]
-"""Called with the session, the sequence number to answer, and the submission."""
