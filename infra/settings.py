@@ -26,6 +26,7 @@ from pydantic_settings import (
 from adapters.secrets import Secret
 from adapters.smpp.carriers.config import CarrierConfig, Section
 from adapters.smpp.carriers.faults import faults_of
+from adapters.store.database import check_address
 from domain.inbound import InboundRoute, Routes
 
 
@@ -102,6 +103,11 @@ class Admin(Section):
     key: Annotated[Secret, AfterValidator(_is_a_key)] | None = None
 
 
+def _is_postgres(value: SecretStr) -> SecretStr:
+    check_address(value.get_secret_value())
+    return value
+
+
 class Backpressure(Section):
     """A message that would wait longer than `queue_wait` seconds for a carrier is not accepted.
 
@@ -118,6 +124,9 @@ class Settings(BaseSettings):
     Seconds: after a message's end, Restate shows its state for `state_retention`, without the
     content, and its invocation for `journal_retention`, which holds the content, perhaps a
     one-time password.
+
+    `smpp_journal_url` is `postgresql://user:password@host/database`, where several bind pools keep
+    one journal; without it, the one pool keeps it in `data_dir`.
     """
 
     model_config = SettingsConfigDict(
@@ -133,6 +142,7 @@ class Settings(BaseSettings):
     api: Listener = Listener(port=8000)
     endpoint: Listener = Listener(port=9080)
     pool: Listener = Listener(port=9081)
+    smpp_journal_url: Annotated[Secret, AfterValidator(_is_postgres)] | None = None
     carriers: tuple[CarrierConfig, ...] = ()
     email: Email = Email()
     callbacks: Callbacks = Callbacks()
@@ -190,8 +200,11 @@ class Settings(BaseSettings):
         return self.data_dir / "hermes.db"
 
     @property
-    def smpp_journal(self) -> Path:
-        """The SQLite file of the bind pool: submissions and receipts."""
+    def smpp_journal(self) -> Path | str:
+        """Submissions and receipts: the SQLite file of the one bind pool, or the address of the
+        PostgreSQL database that several share. The address holds a password: never to be shown."""
+        if self.smpp_journal_url is not None:
+            return self.smpp_journal_url.get_secret_value()
         return self.data_dir / "smpp.db"
 
 

@@ -3,6 +3,9 @@
 A receipt names the SMSC's id, which is known once the response has been journalled. Until then,
 and for attempts whose response was lost, the user_message_reference that some carriers echo
 helps; what fits nothing is kept, since the response may still come.
+
+Where several processes share the journal, the response may have come to another one, and the
+attempt's awakeable may have been used or given up there: memory alone does not know.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from adapters.smpp.protocol.constants import CommandStatus, Tag
 from adapters.smpp.protocol.pdu import DataSm, DeliverSm
 from adapters.smpp.protocol.receipt import parse_receipt
 from adapters.smpp.protocol.session import EsmeSession
+from adapters.smpp.store.batched import Batched
 from adapters.smpp.store.journal import Journal, Part, PartState, StoredReceipt
 from domain.delivery import Receipt
 from domain.ports import EngineRefused, EngineUnavailable
@@ -39,6 +43,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 _FIRST_RETRY, _LONGEST_RETRY = 0.5, 60.0
 """Seconds between two looks for a held receipt's part in a journal that is shared."""
 _LOOKED_FOR_AT_ONCE = 500
+_ADOPT_EVERY = 2.0
+"""Seconds between two looks for receipts of a process that has ended."""
 _REFERENCE_VALID = 86_400.0
 """Seconds for which a 16-bit reference is trusted to mean the same part."""
 _REFERENCE = int(Tag.USER_MESSAGE_REFERENCE)
@@ -61,13 +67,19 @@ class Correlator:
         self._journal = journal
         self._sink = sink
         self._by_smsc_id: dict[tuple[str, str], Part] = {}
+        self._parts_by_id = Batched(journal.parts_by_smsc_ids)
+        self._parts_of = Batched(journal.parts_of_all)
         self._in_flight: dict[tuple[str, int], Part] = {}
         self._unmatched: dict[tuple[str, str], list[StoredReceipt]] = {}
         self._outbox: asyncio.Queue[tuple[Part, Receipt, Sequence[StoredReceipt]]] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         self._senders = [loop.create_task(self._send()) for _ in range(_SENDERS)]
         self._lookups: set[asyncio.Task[None]] = set()
-        self._retrying = loop.create_task(self._retry()) if journal.shared else None
+        self._sharing = (
+            [loop.create_task(self._retry()), loop.create_task(self._adopt())]
+            if journal.shared
+            else []
+        )
         self._closed = False
 
     @property
@@ -81,22 +93,18 @@ class Correlator:
         return heapq.nlargest(most, held, key=lambda receipt: receipt.received_at)
 
     async def recover(self) -> None:
-        """Take up the receipts that an earlier process stored and did not forward."""
-        last = 0
-        while page := await self._journal.unforwarded(last):
-            for number, receipt, part in page:
+        """Take up the receipts that a process which has ended stored and did not forward."""
+        while page := await self._journal.adopt():
+            for receipt, part in page:
                 if part is not None and part.parts == 1:
-                    self._forward(part, [receipt])
+                    self._forward(self._learn(part), [receipt])
                 else:
-                    await self._look_up(receipt)
-                last = number
+                    self._spawn_look_up(receipt)
 
     async def close(self) -> None:
         """Stop forwarding; what is left is taken up by `recover`."""
         self._closed = True
-        tasks = [*self._senders, *self._lookups]
-        if self._retrying is not None:
-            tasks.append(self._retrying)
+        tasks = [*self._senders, *self._lookups, *self._sharing]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -129,8 +137,7 @@ class Correlator:
         parts = await self._journal.parts_of(message, attempt)
         for part in parts:
             if part.smsc_id is not None:
-                # The next lookup reads the journal, which knows.
-                self._by_smsc_id.pop((part.carrier, part.smsc_id), None)
+                self._learn(part)
         for receipt in await self._journal.receipts_of(parts):
             await self._look_up(receipt)
 
@@ -178,27 +185,39 @@ class Correlator:
 
     def _stored(self, receipt: StoredReceipt) -> None:
         part = self._by_smsc_id.get((receipt.carrier, receipt.smsc_id))
-        if part is not None and part.parts == 1 and receipt.final and not part.signalled:
-            self._forward(part, [receipt])
-        elif part is None and self._is_in_flight(receipt):
+        if part is None and self._is_in_flight(receipt):
             self._hold(receipt)
+        elif (
+            part is not None
+            and part.parts == 1
+            and receipt.final
+            and not part.signalled
+            and not self._journal.shared
+        ):
+            self._forward(part, [receipt])
         else:
             self._spawn_look_up(receipt)
 
     # Finding the attempt
 
     def _spawn_look_up(self, receipt: StoredReceipt) -> None:
-        task = asyncio.get_running_loop().create_task(self._look_up(receipt))
+        task = asyncio.get_running_loop().create_task(self._look_up_at_last(receipt))
         self._lookups.add(task)
         task.add_done_callback(self._lookups.discard)
 
+    async def _look_up_at_last(self, receipt: StoredReceipt) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return await self._look_up(receipt)
+            except Exception as error:
+                logger.warning("receipt %s waits for the journal: %s", receipt.smsc_id, error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+
     async def _look_up(self, receipt: StoredReceipt) -> None:
         key = (receipt.carrier, receipt.smsc_id)
-        part = self._by_smsc_id.get(key)
-        if part is None:
-            part = await self._journal.part_by_smsc_id(*key)
-            # The response may have come while the journal was read.
-            part = part or self._by_smsc_id.get(key)
+        part = await self._part(key)
         if part is None and receipt.reference is not None and not self._is_in_flight(receipt):
             part = await self._journal.part_by_reference(
                 receipt.carrier,
@@ -217,6 +236,31 @@ class Correlator:
             self._forward(part, [receipt])
         else:
             await self._aggregate(part)
+
+    async def _part(self, key: tuple[str, str]) -> Part | None:
+        """The part that has this id, as it is known now: one object for all that ask."""
+        part = self._by_smsc_id.get(key)
+        if part is None:
+            written = await self._parts_by_id.get(key)
+            # The response may have come while the journal was read.
+            return self._by_smsc_id.get(key) if written is None else self._learn(written)
+        if self._journal.shared:
+            # Not by its id, which may not have been written yet.
+            for written in await self._parts_of.get((part.message, part.attempt)) or ():
+                if written.part == part.part:
+                    _merge(part, written)
+        return part
+
+    def _learn(self, written: Part) -> Part:
+        """What the journal has of a part with an id; memory's own object, if it has one."""
+        assert written.smsc_id is not None
+        key = (written.carrier, written.smsc_id)
+        part = self._by_smsc_id.get(key)
+        if part is None or (part.message, part.attempt) != (written.message, written.attempt):
+            _remember(self._by_smsc_id, key, written)
+            return written
+        _merge(part, written)
+        return part
 
     async def _aggregate(self, part: Part) -> None:
         """A message of several parts has arrived when all have, and failed when one has."""
@@ -268,6 +312,15 @@ class Correlator:
                 for receipt in self._unmatched.pop(key, []):
                     self._spawn_look_up(receipt)
 
+    async def _adopt(self) -> None:
+        """Take up, again and again, what other processes leave when they end."""
+        while True:
+            await asyncio.sleep(_ADOPT_EVERY)
+            try:
+                await self.recover()
+            except Exception as error:
+                logger.warning("receipts of others were not looked for: %s", error)
+
     # Forwarding
 
     def _forward(self, part: Part, stored: Sequence[StoredReceipt]) -> None:
@@ -309,6 +362,12 @@ class Correlator:
                     pause = min(pause * 2, _LONGEST_PAUSE)
             for one in stored:
                 self._journal.forwarded(one)
+
+
+def _merge(part: Part, written: Part) -> None:
+    """What has come to be true of a part, here or elsewhere, remains so."""
+    part.released = part.released or written.released
+    part.signalled = part.signalled or written.signalled
 
 
 def _names(receipt: StoredReceipt, part: Part) -> bool:

@@ -79,3 +79,12 @@ def connect(where: Path | str) -> Database:
 def is_postgres(where: Path | str) -> bool:
     """Whether an address is a PostgreSQL server's."""
     return isinstance(where, str) and where.startswith(("postgresql://", "postgres://"))
+
+
+def check_address(where: str) -> None:
+    """Raises ValueError, which does not quote it, unless this is a PostgreSQL server's address."""
+    if not is_postgres(where):
+        raise ValueError("write it as postgresql://user:password@host/database")
+    from adapters.store.postgres import parameters
+
+    parameters(where)

@@ -57,6 +57,25 @@ _LOCKS, _MIGRATING = 0x48524D53, 0x48524D54
 """What tells our advisory locks from those of others in the same database."""
 
 
+def parameters(url: str) -> dict[str, Any]:
+    """What an address says, as libpq reads it. Raises ValueError, which does not quote it."""
+    try:
+        read = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        # What libpq says of it may quote the password.
+        raise ValueError("not a valid postgresql:// address") from None
+    ports = str(read.get("port", "")).split(",")
+    database = str(read.get("dbname", ""))
+    if not all(port.isdigit() or not port for port in ports) or {"@", "/"} & set(database):
+        # A password with a / in it was read as something else, which errors would show.
+        raise ValueError(
+            "not a valid postgresql:// address: in a password, write / as %2F, @ as %40 and so on"
+        )
+    if not (read.get("host") or read.get("hostaddr")):
+        raise ValueError("write it as postgresql://user:password@host/database")
+    return read
+
+
 class PostgresDatabase:
     """A connection to one database, made anew when it is lost.
 
@@ -65,11 +84,7 @@ class PostgresDatabase:
     """
 
     def __init__(self, url: str) -> None:
-        try:
-            self._address = make_conninfo(**{**_PARAMETERS, **conninfo_to_dict(url)})
-        except psycopg.ProgrammingError:
-            # What libpq says of it may quote the password.
-            raise ValueError("not a valid postgresql:// address") from None
+        self._address = make_conninfo(**{**_PARAMETERS, **parameters(url)})
         self._locks: list[int] = []
         self._pause = 0.0
         self._next_try = 0.0

@@ -1,8 +1,10 @@
 """The bind pool: SMPP connections, the SMS delivery service in front of them, and the admin API.
 
-Exactly one process a journal: the connections live in it. It is registered with Restate for
-HTTP/1.1: its handlers wait for nothing of Restate's, and one request and one answer cost the
-process 0.3 ms of CPU less than a stream over HTTP/2.
+On SQLite exactly one process has the journal. On PostgreSQL several share one: each has binds of
+its own, a receipt may come on any of them, and Restate may call whichever it reaches.
+
+It is registered with Restate for HTTP/1.1: its handlers wait for nothing of Restate's, and one
+request and one answer cost the process 0.3 ms of CPU less than a stream over HTTP/2.
 """
 
 from __future__ import annotations

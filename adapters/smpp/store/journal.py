@@ -6,7 +6,7 @@ deliver_sm_resp, so whatever kills the process, the next one knows what may be o
 On PostgreSQL several processes share one journal. Each writes its own parts; a receipt may reach
 any of them, and whichever stores it forwards it. A process shows that it lives by a lock on its
 session that PostgreSQL drops with the connection, so that the others need not guess whether a part
-that is begun may still be settled (`under_way`).
+that is begun may still be settled (`under_way`), and who forwards a receipt (`adopt`).
 """
 
 from __future__ import annotations
@@ -78,10 +78,8 @@ class StoredReceipt:
 
 
 class Unforwarded(NamedTuple):
-    """A receipt that Restate does not have yet, and the part that its id names, if any does. `id`
-    rises with the order in which receipts came."""
+    """A receipt that Restate does not have yet, and the part that its id names, if any does."""
 
-    id: int
     receipt: StoredReceipt
     part: Part | None
 
@@ -111,11 +109,16 @@ _DROP_RETURNED = (
     " WHERE p.message = parts.message AND p.attempt = parts.attempt AND p.state = 'returned')"
 )
 _STORE_OR = (
-    f"INSERT INTO receipts ({_RECEIPT}, forwarded) VALUES (?,?,?,?,?,?,?,?,?,?)"
+    f"INSERT INTO receipts ({_RECEIPT}, forwarded, owner) VALUES (?,?,?,?,?,?,?,?,?,?,?)"
     " ON CONFLICT (carrier, smsc_id, state)"
 )
 _STORE = f"{_STORE_OR} DO NOTHING"
 _FORWARDED = f"{_STORE_OR} DO UPDATE SET forwarded = 1"
+_NEXT_OWNER = "SELECT owner FROM receipts WHERE forwarded = 0 AND owner > ? ORDER BY owner LIMIT 1"
+_OF_OWNER = (
+    f"SELECT id, {_RECEIPT} FROM receipts WHERE forwarded = 0 AND owner = ? ORDER BY id LIMIT ?"
+)
+_ADOPT = "UPDATE receipts SET owner = ? WHERE forwarded = 0 AND owner = ? AND id <= ?"
 _RELEASE = "UPDATE parts SET released = 1 WHERE message = ? AND attempt = ?"
 
 PAGE = 1000
@@ -189,19 +192,12 @@ class Journal(CarrierStore, InboundStore):
                 found.setdefault((part.message, part.attempt), []).append(part)
         return found
 
-    async def part_by_smsc_id(self, carrier: str, smsc_id: str) -> Part | None:
-        """The part that a carrier gave this id, the newest if it gave it twice."""
-        found = await self._parts(
-            "FROM parts WHERE carrier = ? AND smsc_id = ? ORDER BY begun_at DESC LIMIT 1",
-            (carrier, smsc_id),
-        )
-        return found[0] if found else None
-
     async def parts_by_smsc_ids(
         self, keys: Sequence[tuple[str, str]]
     ) -> dict[tuple[str, str], Part]:
-        """The same for many pairs of carrier and id, in a query for some hundred of them; a pair
-        that no part has is missing. Another process may have written the part a moment ago."""
+        """The parts that carriers gave ids, by carrier and id; of one that was given twice, the
+        newest. A query finds some hundred of them; a pair that no part has is missing. Another
+        process may have written the part a moment ago."""
         return await self._writer.read(lambda database: _parts_by_smsc_ids(database, keys))
 
     async def part_by_reference(
@@ -233,12 +229,12 @@ class Journal(CarrierStore, InboundStore):
 
     def store(self, receipt: StoredReceipt) -> asyncio.Future[int]:
         """Write a receipt; the count is 0 for one that is there already."""
-        return self._writer.write(_STORE, _receipt_row(receipt, forwarded=0))
+        return self._writer.write(_STORE, _receipt_row(receipt, self._owner, forwarded=0))
 
     def forwarded(self, receipt: StoredReceipt) -> None:
         """Note that Restate has what the receipt says. Nobody need wait: if the note is lost, the
         receipt is forwarded again, and Restate knows it by its id."""
-        self._writer.note(_FORWARDED, _receipt_row(receipt, forwarded=1))
+        self._writer.note(_FORWARDED, _receipt_row(receipt, self._owner, forwarded=1))
 
     async def receipts_of(self, parts: Sequence[Part]) -> list[StoredReceipt]:
         """Every receipt for these parts, which may be of many attempts, oldest first."""
@@ -253,32 +249,32 @@ class Journal(CarrierStore, InboundStore):
         return sorted(receipts, key=lambda receipt: receipt.received_at)
 
     async def receipts_to_forward(self) -> list[StoredReceipt]:
-        """Every receipt that Restate does not have yet, oldest first, of any process. For those
-        with their parts, and in pages: `unforwarded`."""
-        found: list[StoredReceipt] = []
-        last = 0
-        while page := await self.unforwarded(last):
-            found += [unforwarded.receipt for unforwarded in page]
-            last = page[-1].id
-        return found
+        """Every receipt that Restate does not have yet, oldest first, of any process."""
+        return await self._receipts("FROM receipts WHERE forwarded = 0 ORDER BY id", ())
 
-    async def unforwarded(self, after: int = 0, *, limit: int = PAGE) -> list[Unforwarded]:
-        """A page of the receipts that Restate does not have yet, oldest first, those with a higher
-        `id` than this; none when there are no more.
-
-        Receipts of other processes are among them, and those that are being forwarded right now.
+    async def adopt(self, *, limit: int = PAGE) -> list[Unforwarded]:
+        """Take over a page of the receipts that Restate does not have yet and that nobody brings
+        there, since the process that stored or adopted them has ended: oldest first, none when
+        there are no more. Of several processes that ask, one gets them.
         """
 
         def query(database: Database) -> list[Unforwarded]:
-            rows = database.execute(
-                f"SELECT id, {_RECEIPT} FROM receipts WHERE forwarded = 0 AND id > ?"
-                " ORDER BY id LIMIT ?",
-                (after, limit),
-            ).fetchall()
-            receipts = [(id_, _stored_receipt(*columns)) for id_, *columns in rows]
-            keys = {(receipt.carrier, receipt.smsc_id) for _, receipt in receipts}
-            parts = _parts_by_smsc_ids(database, list(keys))
-            return [Unforwarded(id_, r, parts.get((r.carrier, r.smsc_id))) for id_, r in receipts]
+            owner = -1
+            while row := database.execute(_NEXT_OWNER, (owner,)).fetchone():
+                owner = row[0]
+                if owner == self._owner or database.held(owner):
+                    continue
+                with database.transaction():
+                    rows = database.execute(_OF_OWNER, (owner, limit)).fetchall()
+                    taken = rows and database.execute(_ADOPT, (self._owner, owner, rows[-1][0]))
+                if not taken or not taken.rowcount:
+                    # Another process was faster.
+                    continue
+                receipts = [_stored_receipt(*columns) for _, *columns in rows]
+                keys = {(receipt.carrier, receipt.smsc_id) for receipt in receipts}
+                parts = _parts_by_smsc_ids(database, list(keys))
+                return [Unforwarded(r, parts.get((r.carrier, r.smsc_id))) for r in receipts]
+            return []
 
         return await self._writer.read(query)
 
@@ -369,7 +365,7 @@ def _part_row(part: Part) -> tuple[object, ...]:
     )
 
 
-def _receipt_row(receipt: StoredReceipt, *, forwarded: int) -> tuple[object, ...]:
+def _receipt_row(receipt: StoredReceipt, owner: int, *, forwarded: int) -> tuple[object, ...]:
     error = receipt.error
     return (
         receipt.carrier,
@@ -382,6 +378,7 @@ def _receipt_row(receipt: StoredReceipt, *, forwarded: int) -> tuple[object, ...
         receipt.reference,
         receipt.received_at,
         forwarded,
+        owner,
     )
 
 

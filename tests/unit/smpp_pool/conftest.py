@@ -254,13 +254,14 @@ def unhurried(monkeypatch):
 
 @pytest.fixture
 async def pool(tmp_path):
-    """Starts pools on one journal file: `await pool(smsc)`, again after its `close`."""
+    """Starts pools on one journal file: `await pool(smsc)`, again after its `close`; several at a
+    time if the journal is at another address."""
     pools = []
 
-    async def start(smsc, *, sink=None, bound=True, more=(), **account):
+    async def start(smsc, *, sink=None, bound=True, more=(), journal=None, **account):
         sink = sink or Sink()
         configs = [config_for(smsc.port, **account), *more]
-        pool = Pool(tmp_path / "smpp.db", configs, sink)
+        pool = Pool(journal or tmp_path / "smpp.db", configs, sink)
         pools.append(pool)
         await pool.correlator.recover()
         if bound:

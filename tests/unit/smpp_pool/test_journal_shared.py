@@ -75,6 +75,28 @@ async def test_a_receipt_that_comes_to_both_is_stored_by_one(both):
     assert sum(counts) == len(ids)
 
 
+async def test_receipts_of_one_that_has_ended_are_adopted_by_one(both, postgres):
+    ids = [str(n) for n in range(50)]
+    third = Journal(postgres)
+    await asyncio.gather(*(third.store(receipt_for(id_)) for id_ in ids))
+    await both[0].store(receipt_for("another"))
+    # Nobody takes what one that lives will forward.
+    assert await both[1].adopt() == []
+    await third.close()
+
+    adopted: list[str] = []
+
+    async def all_are() -> bool:
+        for page in await asyncio.gather(*(journal.adopt(limit=10) for journal in both)):
+            adopted.extend(one.receipt.smsc_id for one in page)
+        return len(adopted) >= len(ids)
+
+    await eventually(all_are)
+    assert sorted(adopted) == sorted(ids)
+    await both[0].close()
+    await eventually(lambda: both[1].adopt(limit=100))
+
+
 async def test_a_begun_part_is_under_way_while_its_process_lives(both):
     part = part_of()
     await both[0].begin([part])

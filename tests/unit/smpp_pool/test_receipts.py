@@ -9,7 +9,7 @@ from adapters.smpp.carriers.outcomes import meaning
 from adapters.smpp.protocol.constants import CommandStatus, EsmClass, MessageState, Tag
 from adapters.smpp.protocol.pdu import DeliverSm
 from adapters.smpp.protocol.receipt import STATES, parse_receipt
-from adapters.smpp.store.journal import Part
+from adapters.smpp.store.journal import Journal, Part
 from domain.delivery import AttemptRef, SubmissionState
 from domain.failures import FailureCode
 from domain.message import Level
@@ -86,22 +86,22 @@ async def test_a_receipt_resolves_the_awakeable(smsc, pool, request_for, number,
 
 
 async def test_a_response_that_comes_while_the_journal_is_read_for_its_receipt(
-    carrier, pool, request_for
+    carrier, pool, request_for, monkeypatch
 ):
     """The receipt was first, and names no reference: neither memory nor journal knows its id yet.
     When the journal has said so, memory does."""
+    read, look = asyncio.Event(), Journal.parts_by_smsc_ids
+
+    async def look_slowly(*which):
+        parts = await look(*which)
+        read.set()
+        await delivering
+        return parts
+
+    monkeypatch.setattr(Journal, "parts_by_smsc_ids", look_slowly)
     hermes = await pool(carrier, response_timeout=5)
     delivering = asyncio.ensure_future(hermes.deliver(request_for()))
     await eventually(lambda: carrier.submits)
-    read, look = asyncio.Event(), hermes.journal.part_by_smsc_id
-
-    async def look_slowly(*key):
-        part = await look(*key)
-        read.set()
-        await delivering
-        return part
-
-    hermes.journal.part_by_smsc_id = look_slowly
     await tell(hermes, receipt("id-1"))
     await read.wait()
     carrier.answer("id-1")
@@ -162,6 +162,26 @@ async def test_another_receipt_after_a_restart_goes_to_the_message(smsc, pool, r
     await tell(hermes, receipt(smsc_id, "DELIVRD"))
     await eventually(lambda: hermes.sink.reported["msg_1"])
     assert hermes.sink.resolved == {}
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_two_receipts_while_restate_is_down_use_the_awakeable_once(
+    smsc, pool, request_for, restarted
+):
+    simulator = await smsc(receipt_delay=60)
+    hermes = await pool(simulator)
+    [smsc_id] = (await hermes.deliver(request_for())).provider_ids
+    if restarted:
+        await hermes.close()
+        hermes = await pool(simulator)
+    hermes.sink.down = True
+    await tell(hermes, receipt(smsc_id, "UNDELIV"))
+    await eventually(lambda: hermes.sink.refused)
+    await tell(hermes, receipt(smsc_id, "DELIVRD"))
+    await eventually(lambda: hermes.sink.refused >= 3)
+    hermes.sink.down = False
+    await eventually(lambda: hermes.sink.reported["msg_1"] and hermes.sink.resolved[REF])
+    assert len(hermes.sink.resolved[REF]) == 1
 
 
 async def test_an_intermediate_receipt_goes_to_the_message(smsc, pool, request_for):

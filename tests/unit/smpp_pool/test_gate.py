@@ -1,0 +1,221 @@
+"""Who is let in while Restate is behind, and how fast: on a clock of our own."""
+
+import asyncio
+import selectors
+from itertools import pairwise
+
+import pytest
+
+from adapters.smpp.flow.gate import LAG, PATIENCE, Gate
+from adapters.smpp.flow.rate import BURST
+
+BEHIND = 2 * LAG
+TRANSACTIONAL, MARKETING = 1, 2
+MOMENT = 1e-4
+"""Seconds that a few turns of the loop take."""
+
+
+class Skipping(selectors.DefaultSelector):
+    """Waits for nothing: the time that would have passed has. Each turn of the loop takes some,
+    too, or a timer could be set for a moment that no float tells from now."""
+
+    now = 1000.0
+
+    def select(self, timeout=None):
+        assert timeout is not None, "everybody waits, and for no timer"
+        self.now += timeout + 1e-7
+        return super().select(0)
+
+
+@pytest.fixture
+def gate():
+    """A gate on a loop whose time is that of the next timer: `gate.run(coroutine)`."""
+    selector = Skipping()
+    loop = asyncio.SelectorEventLoop(selector)
+    loop.time = lambda: selector.now
+    gate = Gate(loop)
+    gate.loop, gate.run = loop, loop.run_until_complete
+    yield gate
+    assert asyncio.all_tasks(loop) == set()
+    loop.close()
+
+
+def paced(gate, pace):
+    """Close it to this pace."""
+    gate.adapt(BEHIND, pace / 0.85, gate.loop.time())
+    assert gate.pace == pytest.approx(pace)
+    return gate
+
+
+async def entered(gate, *who):
+    """Who was let in, in order, with the time; `who` are (name, tenant, priority)."""
+    order = []
+
+    async def enter(name, tenant, priority):
+        answer = await gate.enter(tenant, priority)
+        order.append((name, gate.loop.time(), answer))
+
+    await asyncio.gather(*(enter(*each) for each in who))
+    return order
+
+
+def crowd(count, tenant="bulk", priority=TRANSACTIONAL):
+    return [(f"{tenant}{n}", tenant, priority) for n in range(count)]
+
+
+# The pace
+
+ADAPTED = {
+    # (seconds after the one before, seconds behind, getting through), the pace afterwards
+    "open until something is behind": ([(1, LAG, 50)], None),
+    "below what gets through": ([(1, BEHIND, 100)], 85),
+    "not below the slowest": ([(1, BEHIND, 1)], 20),
+    "once a second": ([(1, BEHIND, 100), (0.9, BEHIND, 50)], 85),
+    "and again": ([(1, BEHIND, 100), (1, BEHIND, 50)], 42.5),
+    "from the pace if more gets through": ([(1, BEHIND, 100), (1, BEHIND, 500)], 85 * 0.85),
+    "up again": ([(1, BEHIND, 100), (0.25, 0, 100), (0.25, 0, 100)], 85 * 1.05**2),
+    "open again once nothing makes use of it": (
+        [(1, BEHIND, 100), *[(0.25, 0, 10)] * 3],
+        None,
+    ),
+    "not as long as it is made use of": (
+        [(1, BEHIND, 100), *[(0.25, 0, 85)] * 3],
+        85 * 1.05**3,
+    ),
+}
+
+
+@pytest.mark.parametrize(("steps", "pace"), ADAPTED.values(), ids=ADAPTED)
+def test_pace(gate, steps, pace):
+    now = gate.loop.time()
+    for after, behind, getting_through in steps:
+        now += after
+        gate.adapt(behind, getting_through, now)
+    assert gate.pace == (None if pace is None else pytest.approx(pace))
+
+
+def test_it_does_not_open_upon_those_who_wait(gate):
+    async def story():
+        waiting = asyncio.ensure_future(entered(gate, *crowd(80)))
+        await asyncio.sleep(0.01)
+        gate.adapt(0, 0, gate.loop.time())
+        assert gate.pace is not None
+        await waiting
+        gate.adapt(0, 0, gate.loop.time())
+        assert gate.pace is None
+
+    paced(gate, 70)
+    gate.run(story())
+
+
+# Who goes in
+
+
+def test_an_open_gate_lets_everybody_in_at_once(gate):
+    start = gate.loop.time()
+    order = gate.run(entered(gate, *crowd(5000)))
+    assert {answer for _, _, answer in order} == {0.0}
+    assert order[-1][1] == pytest.approx(start, abs=MOMENT)
+
+
+def test_no_faster_than_its_pace(gate):
+    paced(gate, 50)
+    start, count = gate.loop.time(), int(50 * PATIENCE)
+    order = gate.run(entered(gate, *crowd(count)))
+    assert {answer for _, _, answer in order} == {0.0}
+    times = [at for _, at, _ in order]
+    for tenths in range(int(PATIENCE * 10)):
+        let_in = sum(at <= start + tenths / 10 for at in times)
+        assert let_in <= 50 * (tenths / 10 + BURST) + 1
+    assert times[-1] == pytest.approx(start + PATIENCE, abs=BURST + 0.05)
+
+
+def test_a_slower_pace_is_kept_by_those_who_wait_already(gate):
+    paced(gate, 100)
+    start = gate.loop.time()
+    gate.loop.call_later(1.0, lambda: gate.adapt(BEHIND, 20 / 0.85, gate.loop.time()))
+    order = gate.run(entered(gate, *crowd(150)))
+    later = [at for _, at, answer in order if at > start + 1.1 and not answer]
+    assert len(later) >= (PATIENCE - 1.2) * 20
+    assert all(b - a >= 1 / 20 - MOMENT for a, b in pairwise(later))
+
+
+@pytest.mark.parametrize(
+    ("who", "order"),
+    [
+        ([*crowd(3, "a"), *crowd(2, "b")], "a0 b0 a1 b1 a2"),
+        ([*crowd(2, "a", MARKETING), *crowd(2, "b")], "b0 b1 a0 a1"),
+        ([*crowd(20, "bulk"), *crowd(1, "small")], "bulk0 small0 bulk1"),
+    ],
+)
+def test_each_tenant_in_turn_and_by_priority(gate, who, order):
+    paced(gate, 20)
+    # What is let in at once without having waited is not in question.
+    gate.passes()
+    gate.passes()
+    names = [name for name, _, _ in gate.run(entered(gate, *who))]
+    assert names[: len(order.split())] == order.split()
+
+
+def test_the_urgent_go_past_at_the_others_expense(gate):
+    paced(gate, 100)
+    start = gate.loop.time()
+    for _ in range(110):
+        gate.passes()
+    [(_, at, answer)] = gate.run(entered(gate, *crowd(1)))
+    assert answer == 0
+    assert at == pytest.approx(start + 1.01)
+
+
+def test_the_urgent_cost_nothing_while_it_is_open(gate):
+    for _ in range(1000):
+        gate.passes()
+    paced(gate, 100)
+    start = gate.loop.time()
+    [(_, at, _)] = gate.run(entered(gate, *crowd(1)))
+    assert at == pytest.approx(start, abs=MOMENT)
+
+
+def test_who_would_wait_too_long_is_sent_away_at_once(gate):
+    paced(gate, 20)
+    start = gate.loop.time()
+    # Two are let in at once, and so many wait as have their turn in time.
+    fits = 2 + int(20 * PATIENCE)
+    order = gate.run(entered(gate, *crowd(fits + 30)))
+    away = [answer for _, at, answer in order if answer and at < start + MOMENT]
+    assert away == [1.0] * 30
+
+
+def test_who_has_waited_too_long_is_sent_away(gate):
+    """The pace has fallen meanwhile."""
+    paced(gate, 100)
+    start = gate.loop.time()
+    gate.loop.call_later(1.0, lambda: gate.adapt(BEHIND, 0, gate.loop.time()))
+    order = gate.run(entered(gate, *crowd(int(100 * PATIENCE))))
+    away = [(at, answer) for _, at, answer in order if answer]
+    assert len(away) > 50
+    assert {answer for _, answer in away} == {1.0}
+    assert all(at == pytest.approx(start + PATIENCE, abs=MOMENT) for at, _ in away)
+    # Nobody of them is in the way of the next.
+    [(_, at, answer)] = gate.run(entered(gate, *crowd(1)))
+    assert answer == 0
+    assert at <= start + PATIENCE + 1 / 20 + 1e-6
+
+
+def test_one_who_gives_up_leaves_nothing_behind(gate):
+    paced(gate, 20)
+
+    async def story():
+        tasks = [asyncio.ensure_future(gate.enter("bulk", MARKETING)) for _ in range(30)]
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        assert sum(isinstance(a, asyncio.CancelledError) for a in answers) >= 28
+        start = gate.loop.time()
+        # Neither a place in the queue nor the tenant's turn is used up.
+        order = await entered(gate, *crowd(2, "bulk", MARKETING), *crowd(2, "other", MARKETING))
+        assert [name for name, _, _ in order] == ["bulk0", "other0", "bulk1", "other1"]
+        assert order[-1][1] <= start + 4 / 20 + 1e-6
+
+    gate.run(story())
