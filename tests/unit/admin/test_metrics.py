@@ -201,6 +201,7 @@ async def test_a_queue_is_told_by_tenant_and_category(start, account, smsc):
             content=Content("Hello"),
             receipt_ref="ref",
             not_after=datetime.now(UTC) + timedelta(minutes=1),
+            since=datetime.now(UTC),
         )
         for number in range(5)
     ]
