@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 from adapters.store.bulk import Uncertain, combined, row_counts
 from adapters.store.database import Statement
 
+_PATIENCE = 10.0
+"""Seconds that a process waits for another's transaction."""
 _CACHED_STATEMENTS = 256
 
 
@@ -62,6 +65,20 @@ class SqliteDatabase(sqlite3.Connection):
         return False
 
 
+def _use_write_ahead_log(database: SqliteDatabase) -> None:
+    """Several processes may make the file at once, and for this one statement SQLite does not
+    wait: whoever comes second is told that the database is locked."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.01)
+
+
 def open_file(path: Path) -> SqliteDatabase:
     """Open a database file, made if missing and then for its owner only: recipients and secrets
     are in it. Every commit is on disk when it returns."""
@@ -70,13 +87,13 @@ def open_file(path: Path) -> SqliteDatabase:
     path.touch(mode=0o600)
     database = sqlite3.connect(
         path,
-        timeout=10,
+        timeout=_PATIENCE,
         isolation_level=None,
         check_same_thread=False,
         cached_statements=_CACHED_STATEMENTS,
         factory=SqliteDatabase,
     )
-    database.execute("PRAGMA journal_mode=WAL")
+    _use_write_ahead_log(database)
     database.execute("PRAGMA synchronous=FULL")
     database.execute("PRAGMA busy_timeout=10000")
     return database

@@ -11,13 +11,14 @@ import asyncio
 from adapters.smpp.flow.fairness import FairQueue
 from adapters.smpp.flow.rate import TokenBucket
 
-PATIENCE = 2.0
+PATIENCE = 3.0
 """Seconds that a message waits here at most."""
 LAG = 0.5
 """Seconds behind from which on the pace falls."""
 
 _FALL, _RISE = 0.85, 1.05
-_SLOWEST = 20.0
+_SLOWEST = 100.0
+"""Messages a second that are let in whatever is behind: one slow moment is no flood."""
 _AGAIN = 1.0
 """Seconds between two falls: what the first one does shows only later."""
 _OPENS_AT = 3.0

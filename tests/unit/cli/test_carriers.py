@@ -108,7 +108,9 @@ def test_verbose_has_a_line_a_connection(pool, run):
     pool.answer("GET", CARRIERS, 200, {"carriers": [UP, DOWN]})
     output = run("carriers", "-v").output
     lines = [line.split() for line in output.splitlines()]
-    assert ["telia/2", "smsc.example:2775", "1", "h", "1", "min", "2", "4/50"] in lines
+    [bound] = [line for line in lines if line[:1] == ["telia/2"]]
+    # The minutes have gone on since the account above was made up.
+    assert bound[1:4] + bound[5:] == ["smsc.example:2775", "1", "h", "min", "2", "4/50"]
     assert ["sinch/1", "not", "bound", "2", "0/50"] in lines
 
 

@@ -28,8 +28,10 @@ class Skipping(selectors.DefaultSelector):
 
 
 @pytest.fixture
-def gate():
-    """A gate on a loop whose time is that of the next timer: `gate.run(coroutine)`."""
+def gate(monkeypatch):
+    """A gate on a loop whose time is that of the next timer: `gate.run(coroutine)`. It may be
+    slower than any in use, so that the numbers stay small."""
+    monkeypatch.setattr("adapters.smpp.flow.gate._SLOWEST", 20.0)
     selector = Skipping()
     loop = asyncio.SelectorEventLoop(selector)
     loop.time = lambda: selector.now
