@@ -302,7 +302,7 @@ class Carrier:
         now = self._loop.time()
         if not command_status:
             self.counters.accepted += 1
-            if self._adaptive.accepted(now):
+            if self._adaptive.accepted(now, sent_at):
                 self._bucket.set_rate(self._adaptive.pace, now)
                 self._pump()
         elif self.means(command_status).throttled:
@@ -536,6 +536,9 @@ class Carrier:
         wait = self._bucket.wait(now)
         if wait > 0:
             self._look_again(now + wait)
+            return None
+        room = self._adaptive.room
+        if room is not None and sum(c.taken for c in self._connections.values()) >= room:
             return None
         best: Connection | None = None
         most = 0

@@ -111,8 +111,12 @@ class Connection:
         sender = self._sender
         if sender is None or not sender.is_bound:
             return 0
-        taken = sender.in_flight + len(self._waiting) + self.reserved
-        return 2 * self._window - taken
+        return 2 * self._window - self.taken
+
+    @property
+    def taken(self) -> int:
+        """Submits that are promised, wait for window or are without an answer."""
+        return self.in_flight + len(self._waiting) + self.reserved
 
     @property
     def window(self) -> int:

@@ -11,7 +11,7 @@ import asyncio
 from adapters.smpp.flow.fairness import FairQueue
 from adapters.smpp.flow.rate import TokenBucket
 
-PATIENCE = 3.0
+PATIENCE = 1.0
 """Seconds that a message waits here at most."""
 LAG = 0.5
 """Seconds behind from which on the pace falls."""

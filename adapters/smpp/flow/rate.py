@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from collections import deque
 
-BURST = 0.1
-"""Seconds' worth of tokens that a bucket holds: smooth enough for a carrier that counts over a
-second, and large enough that timers are not armed for every message."""
+BURST = 0.05
+"""Seconds' worth of tokens that a bucket holds: a half of what carriers are known to count over,
+and large enough that timers are not armed for every message."""
 
 _MEASURED_OVER = 1.0
 _PEAK_OVER = 0.1
@@ -26,6 +26,11 @@ _LEAST_GROWTH = 2.0
 _FIRST_HOLD, _LONGEST_HOLD = 0.05, 1.0
 _GROW_EVERY = 0.1
 _PATIENCE = 5.0
+_LEAST_LEFT = 0.9
+_BACK_TO, _BACK_IN = 0.97, 1.5
+_LAST_PARTS, _FEW_REFUSED = 2_000, 0.008
+_RTT_WEIGHT = 1 / 16
+_STALL = 0.03
 _FIRST_GROWTH, _FASTEST_GROWTH = 0.01, 0.5
 _FORGOTTEN = 100_000.0
 
@@ -98,8 +103,13 @@ class AdaptiveRate:
     ever more rarely, until one is taken: a carrier that counts by the second refuses everything
     until its second is over.
 
-    Growth begins at 1 % a second, at least 2 parts a second, and doubles after every 5 s without
-    a refusal: probing an old limit is gentle, forgetting one is quick.
+    A refusal may come of a moment in which one side stood still, and what had piled up went at
+    once. So the first one for a second takes a tenth at most, the rate is soon back at where it
+    was refused, halfway there if it is refused on the way, and no more is in flight than the rate
+    needs: `room`. All of that as long as refusals are few: it costs some.
+
+    From there growth begins at 1 % a second, at least 2 parts a second, and doubles after every
+    5 s without a refusal: probing an old limit is gentle, forgetting one is quick.
     """
 
     def __init__(self, limit: float | None, now: float) -> None:
@@ -115,6 +125,20 @@ class AdaptiveRate:
         self._grown_at = now
         self._hold = _FIRST_HOLD
         self._asking = False
+        self._refused_at = 0.0
+        self._round_trip = 0.0
+        self._refused_share = 0.0
+
+    @property
+    def room(self) -> int | None:
+        """Parts that may be in flight while a refusal is remembered, None without a bound."""
+        if self.rate is None or self.rate == self.limit:
+            return None
+        return max(math.ceil(self.rate * (2 * self._round_trip + _STALL)), 2)
+
+    @property
+    def _few_refused(self) -> bool:
+        return self._refused_share < _FEW_REFUSED
 
     @property
     def pace(self) -> float | None:
@@ -137,8 +161,12 @@ class AdaptiveRate:
             self._accepted_sum -= self._accepted.popleft()[1]
         return self._accepted_sum
 
-    def accepted(self, now: float) -> bool:
-        """The carrier took a part; True when that changes the pace."""
+    def accepted(self, now: float, sent_at: float) -> bool:
+        """The carrier took a part that was sent at `sent_at`; True when that changes the pace."""
+        # One answer that was held up is not what answers take.
+        took = min(now - sent_at, 4 * self._round_trip + 0.01)
+        self._round_trip += (took - self._round_trip) * _RTT_WEIGHT
+        self._refused_share -= self._refused_share / _LAST_PARTS
         self._accepted_sum += 1
         self._since_cut += 1
         # One entry a centisecond, however fast.
@@ -163,6 +191,7 @@ class AdaptiveRate:
         What had been sent before the last cut says nothing about the rate after it.
         """
         self.throttled_count += 1
+        self._refused_share += (1 - self._refused_share) / _LAST_PARTS
         if sent_at < self._cut_at:
             return False
         if self._since_cut or self.rate is None:
@@ -170,6 +199,12 @@ class AdaptiveRate:
             self._hold = _FIRST_HOLD
             self._exhausted_at = now
             slowest = _SLOWEST if self.limit is None else min(_SLOWEST, self.limit)
+            if self.rate is None or not self._refused_at:
+                self._refused_at = reduced
+            else:
+                if now - self._cut_at > _MEASURED_OVER and self._few_refused:
+                    reduced = max(reduced, self.rate * _LEAST_LEFT)
+                self._refused_at = (max(self._refused_at, self.rate) + self.rate) / 2
             self.rate = max(reduced, slowest)
         else:
             # Refused again although nothing was taken since: it wants silence, not another rate.
@@ -210,7 +245,8 @@ class AdaptiveRate:
             return False
         doublings = int((now - self._cut_at) / _PATIENCE) if self._cut_at > -math.inf else 0
         growth = min(_FIRST_GROWTH * 2 ** min(doublings, 10), _FASTEST_GROWTH)
-        rate = self.rate + max(self.rate * growth, _LEAST_GROWTH) * min(elapsed, 1.0)
+        back = (self._refused_at * _BACK_TO - self.rate) / _BACK_IN if self._few_refused else 0.0
+        rate = self.rate + max(self.rate * growth, _LEAST_GROWTH, back) * min(elapsed, 1.0)
         self._grown_at = now
         if self.limit is not None:
             self.rate = min(rate, self.limit)

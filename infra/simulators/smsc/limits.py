@@ -1,13 +1,17 @@
 """How much of what comes is taken: a rate, or an evenly spread share."""
 
-import asyncio
+import time
+from collections.abc import Callable
 
 
 class TokenBucket:
     """So many a second, and so many seconds' worth of it at once."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, rate: float, burst_s: float) -> None:
-        self._loop = loop
+    def __init__(
+        self, rate: float, burst_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        # Not the loop's clock: that stands still while what piled up meanwhile is read.
+        self._clock = clock
         self.set(rate, burst_s)
 
     def set(self, rate: float, burst_s: float) -> None:
@@ -15,13 +19,13 @@ class TokenBucket:
         self._rate = rate
         self._burst = max(1.0, rate * burst_s)
         self._tokens = self._burst
-        self._counted_at = self._loop.time()
+        self._counted_at = self._clock()
 
     def takes(self) -> bool:
         """Whether the next one is taken."""
         if not self._rate:
             return True
-        now = self._loop.time()
+        now = self._clock()
         earned = (now - self._counted_at) * self._rate
         self._tokens = min(self._burst, self._tokens + earned)
         self._counted_at = now

@@ -78,7 +78,7 @@ class SmscSimulator:
         self._mo_references = itertools.count(1)
         self._inbox: list[tuple[_Bound, int, SubmitSm | DataSm]] = []
         self._throttled: Counter[str] = Counter()
-        self._bucket = TokenBucket(self._loop, self.options.rate, self.options.throttle_burst_s)
+        self._bucket = TokenBucket(self.options.rate, self.options.throttle_burst_s)
         self._within_rate = 0
         self._reporter = Reporter(self._loop, self._schedule, self.record, self.options)
 

@@ -3,7 +3,6 @@
 import asyncio
 import sys
 import time
-from types import SimpleNamespace
 
 import pytest
 
@@ -73,7 +72,7 @@ async def test_the_rate_can_be_raised_while_it_runs(start, call):
 )
 def test_a_bucket_takes_so_many_a_second(rate, burst_s, times, taken):
     clock = iter([0.0, *times] if rate else [0.0])
-    bucket = TokenBucket(SimpleNamespace(time=lambda: next(clock)), rate, burst_s)
+    bucket = TokenBucket(rate, burst_s, lambda: next(clock))
     count = sum(bucket.takes() for _ in times)
     assert count == taken
 

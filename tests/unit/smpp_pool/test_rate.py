@@ -4,6 +4,7 @@ own."""
 import heapq
 import itertools
 import math
+import random
 from dataclasses import dataclass
 
 import pytest
@@ -54,7 +55,7 @@ def test_parts_of_one_message_go_together_and_the_next_waits():
 def test_tokens_that_come_back_are_no_larger_burst():
     bucket = TokenBucket(100, 0.0)
     bucket.give_back(1000)
-    bucket.take(10)
+    bucket.take(5)
     assert bucket.wait(0.0) == pytest.approx(0.01)
 
 
@@ -126,33 +127,62 @@ class Flow:
     refused: int = 0
 
 
+@dataclass
+class Stall:
+    """A moment in which one side does nothing, while what comes to it piles up."""
+
+    whose: str
+    begins: float
+    seconds: float
+
+
 class Sender:
     """A flood through an AdaptiveRate and its bucket, as a carrier has them."""
 
-    def __init__(self, smsc, *, limit, window=50, rtt=0.005, began=0.0):
+    def __init__(self, smsc, *, limit, window=50, rtt=0.005, began=0.0, stalls=()):
+        self.stalls = list(stalls)
         self.smsc, self.window, self.rtt, self.now = smsc, window, rtt, began
         self.adaptive = AdaptiveRate(limit, began)
         self.bucket = TokenBucket(limit, began)
         self._events, self._number, self._in_flight = [], itertools.count(), 0
+        self._carrier_until = 0.0
 
     def run(self, seconds):
         end, flow = self.now + seconds, Flow()
         while self.now < end:
+            if self.stalls and self.stalls[0].begins <= self.now:
+                self._stands_still(self.stalls.pop(0))
             if self.adaptive.grow(self.now):
                 self.bucket.set_rate(self.adaptive.pace, self.now)
-            while self._in_flight < self.window and self.bucket.wait(self.now) == 0:
+            room = min(self.window, self.adaptive.room or self.window)
+            while self._in_flight < room and self.bucket.wait(self.now) == 0:
                 self.bucket.take(1)
                 self._in_flight += 1
                 self._at(self.now + self.rtt / 2, "arrives", self.now)
             wakes = [self._events[0][0]] if self._events else []
-            if self._in_flight < self.window:
+            if self._in_flight < room:
                 wakes.append(self.now + self.bucket.wait(self.now))
             self.now = max(min(wakes), self.now + 1e-6)
             while self._events and self._events[0][0] <= self.now:
                 self._happens(flow, *heapq.heappop(self._events)[2:])
         return flow
 
+    def _stands_still(self, stall):
+        if stall.whose == "ours":
+            self.now += stall.seconds
+            return
+        until = self.now + stall.seconds
+        late = [
+            (max(when, until) if what == "arrives" else when, number, what, sent_at)
+            for when, number, what, sent_at in self._events
+        ]
+        self._carrier_until = until
+        heapq.heapify(late)
+        self._events = late
+
     def _at(self, when, what, sent_at):
+        if what == "arrives":
+            when = max(when, self._carrier_until)
         heapq.heappush(self._events, (when, next(self._number), what, sent_at))
 
     def _happens(self, flow, what, sent_at):
@@ -163,7 +193,7 @@ class Sender:
         self._in_flight -= 1
         if what == "accepted":
             flow.accepted += 1
-            changed = self.adaptive.accepted(self.now)
+            changed = self.adaptive.accepted(self.now, sent_at)
         else:
             flow.refused += 1
             if changed := self.adaptive.throttled(self.now, sent_at):
@@ -187,6 +217,20 @@ def test_goodput_and_rejects_from_the_first_second(smsc, limit, window, rtt, beg
     sender = Sender(SMSCS[smsc](), limit=limit, window=window, rtt=rtt, began=began)
     flow = sender.run(60)
     assert flow.accepted >= 0.95 * 200 * 60
+    assert flow.refused <= 0.02 * (flow.accepted + flow.refused)
+
+
+@pytest.mark.parametrize("smsc", SMSCS)
+@pytest.mark.parametrize("whose", ["ours", "the carrier's"])
+@pytest.mark.parametrize("seconds", [0.05, 0.15])
+def test_goodput_of_what_stalls_leave(smsc, whose, seconds):
+    """What either side could not do while it stood still is lost, and little more."""
+    rng = random.Random(seconds)
+    begins = itertools.accumulate(rng.expovariate(1 / 2) + seconds for _ in range(60))
+    stalls = [Stall(whose, begin, seconds) for begin in begins]
+    flow = Sender(SMSCS[smsc](), limit=None, stalls=stalls).run(60)
+    stood_still = sum(s.seconds for s in stalls if s.begins < 60)
+    assert flow.accepted >= 0.95 * 200 * (60 - stood_still)
     assert flow.refused <= 0.02 * (flow.accepted + flow.refused)
 
 
@@ -246,16 +290,16 @@ def test_a_full_queue_is_asked_rarely_and_left_as_fast_as_it_was_entered():
 def test_one_refusal_in_low_traffic_does_not_strangle_it(limit, left):
     adaptive = AdaptiveRate(limit, 0.0)
     for second in range(10):
-        adaptive.accepted(float(second))
+        adaptive.accepted(float(second), float(second))
     assert adaptive.throttled(10.0, 9.9)
-    adaptive.accepted(10.1)
+    adaptive.accepted(10.1, 10.1)
     assert adaptive.rate >= left
 
 
 def test_the_rate_is_forgotten_without_refusals():
     adaptive = AdaptiveRate(None, 0.0)
     adaptive.throttled(0.0, 0.0)
-    adaptive.accepted(0.1)
+    adaptive.accepted(0.1, 0.1)
     now = 0.0
     while adaptive.rate is not None:
         now += 0.5
@@ -269,7 +313,7 @@ def test_the_rate_is_forgotten_without_refusals():
 def test_refusals_of_what_was_sent_before_the_cut_do_not_count():
     adaptive = AdaptiveRate(100, 0.0)
     for n in range(100):
-        adaptive.accepted(n / 100)
+        adaptive.accepted(n / 100, n / 100)
     assert adaptive.throttled(1.0, 0.95)
     rate = adaptive.rate
     assert not any(adaptive.throttled(1.01, 0.96) for _ in range(50))
@@ -279,16 +323,16 @@ def test_refusals_of_what_was_sent_before_the_cut_do_not_count():
 
 def test_after_a_refusal_one_part_asks_and_the_first_that_is_taken_ends_it():
     adaptive = AdaptiveRate(100, 0.0)
-    assert not adaptive.accepted(0.5)
+    assert not adaptive.accepted(0.5, 0.5)
     paces = []
     for second in range(1, 8):
         adaptive.throttled(float(second), float(second))
         paces.append(adaptive.pace)
     assert paces == sorted(paces, reverse=True)
     assert paces[-1] == 1
-    assert adaptive.accepted(9.0)
+    assert adaptive.accepted(9.0, 9.0)
     assert adaptive.pace == adaptive.rate
-    assert not adaptive.accepted(9.1)
+    assert not adaptive.accepted(9.1, 9.1)
 
 
 @pytest.mark.parametrize(
@@ -307,9 +351,9 @@ def test_after_a_refusal_one_part_asks_and_the_first_that_is_taken_ends_it():
 def test_set_limit(old, learned, new, rate):
     adaptive = AdaptiveRate(old, 0.0)
     if learned:
-        adaptive.accepted(0.0)
+        adaptive.accepted(0.0, 0.0)
         adaptive.throttled(0.5, 0.4)
-        adaptive.accepted(0.6)
+        adaptive.accepted(0.6, 0.6)
         assert adaptive.rate not in (old, None)
     before = adaptive.rate
     adaptive.set_limit(new, 1.0)
@@ -326,7 +370,7 @@ def test_no_limit_lets_everything_through():
 def test_measured_is_of_the_last_second():
     adaptive = AdaptiveRate(None, 0.0)
     for n in range(300):
-        adaptive.accepted(n / 100)
+        adaptive.accepted(n / 100, n / 100)
     assert adaptive.measured(2.995) == 100
     assert adaptive.measured(3.495) == pytest.approx(50, abs=1)
     assert adaptive.measured(10.0) == 0
