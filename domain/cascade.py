@@ -27,6 +27,11 @@ def fails_over(step: Step, failure: Failure) -> bool:
     return failure.code.value in step.failover_on
 
 
+def leaves(step: Step, failure: Failure) -> bool:
+    """True when the step itself says that `failure` ends it, whichever other providers it has."""
+    return step.failover_on is not None and failure.code.value in step.failover_on
+
+
 def retries_submission(step: Step, failure: Failure) -> bool:
     """True when a submission that failed may be tried again within the step.
 
@@ -35,7 +40,7 @@ def retries_submission(step: Step, failure: Failure) -> bool:
     """
     if failure.permanent:
         return False
-    return step.failover_on is None or failure.code.value not in step.failover_on
+    return not leaves(step, failure)
 
 
 def retry_delay(tries: int, retry_after: float | None) -> timedelta:

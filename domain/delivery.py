@@ -17,7 +17,7 @@ class DeliveryRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     again answers what became of it and never sends a second time. `receipt_ref` is the Restate
     awakeable that takes the attempt's `Signal`s. Nothing may be sent after `not_after`. `since` is
     when the message began its way, on its first request only: how long that took tells how far
-    behind Restate is.
+    behind Restate is. `channel` is stated where one service has several: to adapters.
     """
 
     message: str
@@ -32,6 +32,7 @@ class DeliveryRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     provider: str | None = None
     sender: str | None = None
     since: Moment | None = None
+    channel: str | None = None
 
 
 class AttemptRef(msgspec.Struct, frozen=True):
@@ -96,6 +97,10 @@ Signal = Receipt | Cancel
 """What can resolve an awakeable of the cascade."""
 
 
+ADAPTER_SERVICE = "AdapterDelivery"
+"""The Restate service in front of every adapter."""
+
+
 def delivery_service(channel: str) -> str:
-    """The Restate service whose `deliver` handler serves a channel: `sms` → `SmsDelivery`."""
+    """The Restate service of a channel that Hermes serves itself: `sms` → `SmsDelivery`."""
     return f"{channel.capitalize()}Delivery"

@@ -115,6 +115,9 @@ POLICIES: dict[FailureCode, FailurePolicy] = {
 }
 
 
+_OUR_OWN = frozenset({FailureCode.CONFIGURATION, FailureCode.NOT_SUPPORTED, FailureCode.INTERNAL})
+
+
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     """One failure as a delivery handler or a receipt reports it.
 
@@ -130,3 +133,8 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     def permanent(self) -> bool:
         """True when the same attempt can never succeed later."""
         return POLICIES[self.code].permanent
+
+    @property
+    def of_provider(self) -> bool:
+        """True when another provider of the same channel may succeed where this one failed."""
+        return POLICIES[self.code].fault is Fault.PROVIDER or self.code in _OUR_OWN

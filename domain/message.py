@@ -59,12 +59,24 @@ class DeliveryPolicy(str, Enum):
     AT_MOST_ONCE = "at_most_once"  # never send again on that channel, go on to the next
 
 
+class Template(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A message that the provider keeps under `name`, in `language` (as in `en_US`); `parameters`
+    fill the places in its text, in order."""
+
+    name: str
+    language: str
+    parameters: tuple[str, ...] = ()
+
+
 class Content(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What the recipient gets. Each channel uses the fields that it can carry."""
+    """What the recipient gets. Each channel uses the fields that it can carry: `template` goes
+    before `text` on WhatsApp, `data` is for the app that a push reaches."""
 
     text: str
     subject: str | None = None
     html: str | None = None
+    template: Template | None = None
+    data: dict[str, str] = {}
 
 
 NO_CONTENT = Content(text="")
@@ -77,7 +89,9 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     `timeout` counts in seconds from the moment the step begins; without success by then the next
     step begins. `success` is the level that ends the cascade. `failover_on` lists the failure
     codes that end the step at once besides the permanent ones; None means every failure that is
-    final for the attempt.
+    final for the attempt. `provider` is the one that the client named; `adapters` those that may be
+    tried, in this order, an empty name standing for the channel's own service. Without any, it is
+    the channel's own service, or whichever adapter the tenant has.
     """
 
     channel: str
@@ -86,6 +100,7 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     failover_on: tuple[str, ...] | None = None
     provider: str | None = None
     sender: str | None = None
+    adapters: tuple[str, ...] = ()
 
 
 class MessageOrder(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

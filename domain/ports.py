@@ -126,6 +126,17 @@ class CascadeEngine(Protocol):
         """True when Restate answers its health check."""
 
 
+class ProviderChoice(Protocol):
+    """Which providers a step may take: the place of a router."""
+
+    def choose(self, tenant: str, channel: str, named: str | None) -> tuple[str, ...] | None:
+        """The adapters to try, in order, `domain.providers.OWN` standing for the channel's own
+        service; () leaves it to the channel's own. `named` is the one that the client wants.
+
+        None when nobody could carry the step.
+        """
+
+
 class Pressure(Protocol):
     """What lies before the providers: how long it takes, and how much more may come."""
 

@@ -25,6 +25,7 @@ from adapters.restate.serde import JsonSerde
 from domain.cascade import retry_delay
 from domain.channels import CHANNELS
 from domain.delivery import (
+    ADAPTER_SERVICE,
     AttemptRef,
     Cancel,
     DeliveryRequest,
@@ -37,6 +38,7 @@ from domain.delivery import (
 from domain.failures import Failure, FailureCode
 from domain.message import NO_CONTENT, Level, MessageOrder, Step
 from domain.ports import MessageLog
+from domain.providers import OWN, Providers, Turn
 from domain.timeline import Entry, Event, Record, Snapshot, Status
 
 ORDER: JsonSerde[MessageOrder] = JsonSerde(MessageOrder)
@@ -98,7 +100,9 @@ class Journey:
         self._arrived_by: str | None = None
         self._step_number = 0
         self._step: Step = order.plan[0]
+        self._providers = Providers(())
         self._steps_of_attempts: dict[int, Step] = {}
+        self._by_adapter: set[int] = set()
         self._early: list[Receipt] = []
         self._open_attempts: set[int] = set()
         self._signals: dict[int, RestateDurableFuture[Signal]] = {}
@@ -150,6 +154,7 @@ class Journey:
     def turn_to(self, step: Step) -> None:
         """Begin a step: its timer starts now."""
         self._step = step
+        self._providers = Providers(step.adapters)
         self._step_number += 1
         self._unsettled = False
         self.resends = 0
@@ -181,6 +186,7 @@ class Journey:
         """Hand the current attempt to the channel, again if it was too busy to take it."""
         self.tries += 1
         self._pause = None
+        service, provider = self._whose_turn()
         self.repeats = self.may_have_arrived_by(self._step.channel)
         self._open_attempts.add(self.attempt)
         request = DeliveryRequest(
@@ -193,14 +199,28 @@ class Journey:
             not_after=self._due,
             category=self.order.category,
             policy=self.order.policy,
-            provider=self._step.provider,
+            provider=provider,
             sender=self._step.sender,
             since=self.now if self.attempt == self.tries == 1 else None,
+            channel=self._step.channel if service == ADAPTER_SERVICE else None,
         )
         self._call = self._ctx.generic_call(  # type: ignore[assignment]
-            delivery_service(self._step.channel), "deliver", REQUEST.serialize(request)
+            service, "deliver", REQUEST.serialize(request)
         )
         self.save()
+
+    def _whose_turn(self) -> tuple[str, str | None]:
+        """The service that the current attempt goes to, and the provider that it is to take."""
+        step, name = self._step, self._providers.current
+        if name == OWN or (name is None and CHANNELS[step.channel].own is not None):
+            self._by_adapter.discard(self.attempt)
+            return delivery_service(step.channel), step.provider
+        self._by_adapter.add(self.attempt)
+        return ADAPTER_SERVICE, name or step.provider
+
+    def pass_on(self, failure: Failure) -> Turn:
+        """Let the step's next provider try after this failure, if it may succeed."""
+        return self._providers.pass_on(failure)
 
     def pause(self, seconds: float | None, *, busy: bool = False) -> None:
         """Wait before the next submission, as long as the provider asks or by backoff."""
@@ -451,7 +471,10 @@ class Journey:
         on: what comes now goes to the Message object's `receipt`."""
         for attempt in sorted(self._open_attempts):
             channel = self._steps_of_attempts[attempt].channel
-            if CHANNELS[channel].provable.reaches(Level.DELIVERED):
+            provable = CHANNELS[channel].own
+            if attempt in self._by_adapter or provable is None:
+                continue
+            if provable.reaches(Level.DELIVERED):
                 ref = AttemptRef(self._ctx.key(), attempt)
                 self._ctx.generic_send(delivery_service(channel), "release", RELEASE.serialize(ref))
 

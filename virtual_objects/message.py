@@ -18,6 +18,7 @@ from domain.cascade import (
     MAX_RESENDS,
     UNKNOWN_GRACE,
     fails_over,
+    leaves,
     retries_submission,
     status_when_exhausted,
     status_when_reached,
@@ -27,6 +28,7 @@ from domain.delivery import Cancel, Receipt, Submission, SubmissionState
 from domain.failures import Failure, FailureCode
 from domain.message import DeliveryPolicy, MessageOrder, Step
 from domain.ports import MessageLog
+from domain.providers import Turn
 from domain.timeline import Entry, Event, Snapshot, Status
 from virtual_objects.journey import ORDER, SIGNAL, SNAPSHOT, STATE, Journey, PauseOver, TimedOut
 
@@ -206,8 +208,11 @@ async def take(journey: Journey, step: Step) -> Status | None:
                     return status_when_reached(journey.record.level or level)
                 journey.save()
 
-            case Submission(state=SubmissionState.BUSY, retry_after=seconds):
+            case Submission(state=SubmissionState.BUSY, retry_after=seconds, failure=failure):
                 journey.note_submission(Event.DEFERRED, happening, retry_after=seconds)
+                if failure is not None and journey.pass_on(failure) is Turn.ANOTHER:
+                    journey.submit()
+                    continue
                 journey.pause(seconds, busy=True)
                 journey.save()
 
@@ -232,9 +237,13 @@ async def take(journey: Journey, step: Step) -> Status | None:
                 failure = failure or Failure(FailureCode.INTERNAL)
                 journey.fail(failure)
                 journey.note_submission(Event.FAILED, happening)
-                if not retries_submission(step, failure):
+                turn = Turn.NOBODY if leaves(step, failure) else journey.pass_on(failure)
+                if turn is Turn.NOBODY and not retries_submission(step, failure):
                     return None
                 journey.discard_attempt()
+                if turn is Turn.ANOTHER:
+                    journey.begin_attempt()
+                    continue
                 journey.pause(happening.retry_after)
                 journey.save()
 
@@ -255,7 +264,11 @@ async def take(journey: Journey, step: Step) -> Status | None:
                 if failure is not None and attempt == journey.attempt:
                     journey.fail(failure)
                     if fails_over(step, failure):
-                        return None
+                        if leaves(step, failure) or journey.pass_on(failure) is not Turn.ANOTHER:
+                            return None
+                        journey.listen_again()
+                        journey.begin_attempt()
+                        continue
                 journey.listen_again()
                 journey.save()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from domain.channels import email, sms
+from domain.channels import email, push, sms, whatsapp
 from domain.channels.rules import (
     AddressProblem,
     ChannelProblem,
@@ -13,7 +13,9 @@ from domain.channels.rules import (
     SenderProblem,
 )
 
-CHANNELS: Final[dict[str, ChannelRules]] = {rules.name: rules for rules in (sms.RULES, email.RULES)}
+CHANNELS: Final[dict[str, ChannelRules]] = {
+    rules.name: rules for rules in (sms.RULES, whatsapp.RULES, push.RULES, email.RULES)
+}
 """By name, in the order in which a default plan tries them: the quickest to be noticed first."""
 
 __all__ = [

@@ -1,7 +1,7 @@
 """Email: an address with an ASCII local part, a subject of one line, text, HTML or both.
 
-A relay proves at most that it passed the mail on (`sent`); nothing proves that it was put into
-the mailbox.
+A relay proves at most that it passed the mail on (`sent`). Providers with an event webhook prove
+more: that the recipient's server took it, and that it was opened.
 """
 
 from __future__ import annotations
@@ -107,7 +107,8 @@ RULES: Final = ChannelRules(
     parse_sender=parse_sender,
     prepare=prepare,
     default_success=Level.SENT,
-    provable=Level.SENT,
+    provable=Level.READ,
+    own=Level.SENT,
     default_timeout={Category.TRANSACTIONAL: timedelta(seconds=300)},
     codes=CODES,
 )

@@ -30,6 +30,7 @@ class DraftStep:
     failover_on: tuple[str, ...] | None = None
     provider: str | None = None
     sender: str | None = None
+    adapters: tuple[str, ...] = ()
 
 
 class PlanProblem(Exception):
@@ -83,6 +84,7 @@ def complete(draft: Sequence[DraftStep], *, category: Category, ttl: timedelta) 
                 failover_on=step.failover_on,
                 provider=step.provider,
                 sender=step.sender,
+                adapters=step.adapters,
             )
         )
     return tuple(steps)

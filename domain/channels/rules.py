@@ -31,7 +31,11 @@ class ContentProblem(ChannelProblem):
     """The channel cannot carry the content; `field` names the part at fault."""
 
     def __init__(
-        self, code: str, detail: str, *, field: Literal["text", "subject", "html"]
+        self,
+        code: str,
+        detail: str,
+        *,
+        field: Literal["text", "subject", "html", "template", "data"],
     ) -> None:
         super().__init__(code, detail)
         self.field = field
@@ -46,7 +50,9 @@ class ChannelRules:
     - `prepare` checks the content and fills in what the channel can derive, a pure function that
       may be applied again; raises ContentProblem.
     - `default_success` ends a step that names no level of its own; `provable` is the furthest
-      level that the channel's receipts can prove.
+      level that a provider of the channel can prove.
+    - `own` is the furthest level that Hermes's own service for the channel can prove, None where
+      there are only adapters.
     - `default_timeout` is the step's time by category; categories not in it take
       TRANSACTIONAL's, which is always there.
     - `codes` documents every code that the functions can raise.
@@ -58,6 +64,7 @@ class ChannelRules:
     prepare: Callable[[Content], Content]
     default_success: Level
     provable: Level
+    own: Level | None
     default_timeout: Mapping[Category, timedelta]
     codes: Mapping[str, str]
 

@@ -108,6 +108,7 @@ RULES: Final = ChannelRules(
     prepare=prepare,
     default_success=Level.DELIVERED,
     provable=Level.DELIVERED,
+    own=Level.DELIVERED,
     default_timeout={
         Category.TRANSACTIONAL: timedelta(seconds=60),
         Category.OTP: timedelta(seconds=30),

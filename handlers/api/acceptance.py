@@ -117,6 +117,7 @@ def _order(services: Services, submission: Submission, fingerprint: str | None) 
         fingerprint=fingerprint,
         trace_id=submission.trace.id,
         private_callbacks=services.private_callbacks,
+        providers=services.providers,
     )
 
 

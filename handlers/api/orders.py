@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
@@ -12,9 +13,17 @@ import msgspec
 
 from domain.channels import CHANNELS, AddressProblem, ContentProblem, SenderProblem
 from domain.channels import plan as plans
-from domain.message import DEFAULT_TTL, MAX_SCHEDULE_AHEAD, Content, MessageOrder, Step
+from domain.message import (
+    DEFAULT_TTL,
+    MAX_SCHEDULE_AHEAD,
+    Content,
+    MessageOrder,
+    Step,
+    Template,
+)
+from domain.ports import ProviderChoice
 from handlers.api.problems import FieldError, pointer, validation_failed
-from handlers.api.schemas import MessageBody, StepBody
+from handlers.api.schemas import ContentBody, MessageBody, StepBody
 
 CLOCK_TOLERANCE: Final = timedelta(minutes=1)
 """A `send_at` this far in the past means now: clients' clocks differ."""
@@ -29,6 +38,7 @@ def make_order(
     fingerprint: str | None,
     trace_id: str | None,
     private_callbacks: bool,
+    providers: ProviderChoice,
 ) -> MessageOrder:
     """The order that the request stands for, accepted `now` (aware UTC).
 
@@ -40,7 +50,7 @@ def make_order(
     send_at = _send_at(body, accepted_at, faults)
     addresses = _addresses(body, faults)
     ttl = DEFAULT_TTL[body.category] if body.ttl is None else timedelta(seconds=body.ttl)
-    steps = _plan(body, ttl, faults)
+    steps = _plan(body, ttl, tenant, providers, faults)
     content = _content(body, faults)
     callback = body.status_callback
     if callback is not None and not _callable_back(callback, private_callbacks):
@@ -100,15 +110,27 @@ def _addresses(body: MessageBody, faults: list[FieldError]) -> dict[str, str]:
     return addresses
 
 
-def _plan(body: MessageBody, ttl: timedelta, faults: list[FieldError]) -> tuple[Step, ...]:
+def _plan(
+    body: MessageBody,
+    ttl: timedelta,
+    tenant: str,
+    providers: ProviderChoice,
+    faults: list[FieldError],
+) -> tuple[Step, ...]:
     """The completed plan; empty when it has faults."""
+    known = len(faults)
     if body.plan is None:
         draft = plans.default_draft(body.to)
+        wheres = [pointer(("to", step.channel)) for step in draft]
     else:
-        known = len(faults)
         draft = [_draft(index, step, body, faults) for index, step in enumerate(body.plan)]
-        if len(faults) > known:
-            return ()
+        wheres = [f"/plan/{index}" for index in range(len(draft))]
+    draft = [
+        _provided(step, where, tenant, providers, faults)
+        for step, where in zip(draft, wheres, strict=True)
+    ]
+    if len(faults) > known:
+        return ()
     try:
         return plans.complete(draft, category=body.category, ttl=ttl)
     except plans.PlanProblem as problem:
@@ -129,9 +151,6 @@ def _draft(
         if step.channel not in body.to:
             detail = f"`to` has no address for {step.channel}."
             faults.append(FieldError("no_address_for_channel", detail, f"{where}/channel"))
-        if step.success is not None and not rules.provable.reaches(step.success):
-            detail = f"{step.channel} can prove at most {rules.provable.value}."
-            faults.append(FieldError("success_not_provable", detail, f"{where}/success"))
         if sender is not None:
             try:
                 sender = rules.parse_sender(sender)
@@ -147,9 +166,33 @@ def _draft(
     )
 
 
+def _provided(
+    step: plans.DraftStep,
+    where: str,
+    tenant: str,
+    providers: ProviderChoice,
+    faults: list[FieldError],
+) -> plans.DraftStep:
+    """The step with the adapters that it may take."""
+    rules = CHANNELS.get(step.channel)
+    if rules is None:
+        return step
+    adapters = providers.choose(tenant, step.channel, step.provider)
+    if adapters is None:
+        wanted = f" named {step.provider}" if step.provider is not None else ""
+        detail = f"No adapter{wanted} for {step.channel} is active."
+        faults.append(FieldError("no_provider_for_channel", detail, where))
+        return step
+    provable = rules.own if not any(adapters) and rules.own is not None else rules.provable
+    if step.success is not None and not provable.reaches(step.success):
+        detail = f"{step.channel} can prove at most {provable.value}."
+        faults.append(FieldError("success_not_provable", detail, f"{where}/success"))
+    return replace(step, adapters=adapters)
+
+
 def _content(body: MessageBody, faults: list[FieldError]) -> Content:
     """The content as the plan's channels complete it, whether or not the plan has faults."""
-    content = Content(body.content.text, body.content.subject, body.content.html)
+    content = _content_of(body.content)
     channels = body.to if body.plan is None else [step.channel for step in body.plan]
     for name, rules in CHANNELS.items():
         if name not in channels:
@@ -161,6 +204,20 @@ def _content(body: MessageBody, faults: list[FieldError]) -> Content:
             if fault not in faults:
                 faults.append(fault)
     return content
+
+
+def _content_of(body: ContentBody) -> Content:
+    asked = body.template
+    template = None
+    if asked is not None:
+        template = Template(asked.name, asked.language, tuple(asked.parameters))
+    return Content(
+        body.text,
+        body.subject,
+        body.html,
+        template,
+        body.data,
+    )
 
 
 def _callable_back(url: str, private: bool) -> bool:

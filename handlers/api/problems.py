@@ -123,6 +123,7 @@ FIELD_ERRORS: Final[dict[str, str]] = {
     "unknown_channel": "There is no such channel.",
     "empty_plan": "A plan needs at least one step; leave it out for the default plan.",
     "no_address_for_channel": "`to` has no address for the step's channel.",
+    "no_provider_for_channel": "No active adapter could carry this channel, or none of that name.",
     "success_not_provable": "The channel's receipts cannot prove this level.",
     "send_at_in_past": "`send_at` is in the past.",
     "send_at_too_far": "`send_at` is further ahead than messages are kept waiting.",

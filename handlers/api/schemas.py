@@ -48,6 +48,16 @@ class _Body(BaseModel):
     )
 
 
+class TemplateBody(_Body):
+    """A message that the provider keeps: WhatsApp's approved templates."""
+
+    name: Annotated[str, Field(min_length=1, max_length=512)]
+    language: Annotated[str, Field(min_length=2, max_length=16)] = Field(examples=["en_US"])
+    parameters: Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=100)] = (
+        Field(default=[], description="What fills the places in its text, in order.")
+    )
+
+
 class ContentBody(_Body):
     """What the recipient gets. Each channel uses the fields that it can carry."""
 
@@ -56,6 +66,16 @@ class ContentBody(_Body):
         None, description="The email's subject; without one, the text's first line is taken."
     )
     html: str | None = Field(None, description="The email's HTML part.")
+    template: TemplateBody | None = Field(
+        None, description="WhatsApp sends this template instead of the text."
+    )
+    data: Annotated[
+        dict[
+            Annotated[str, Field(min_length=1, max_length=100)],
+            Annotated[str, Field(max_length=4096)],
+        ],
+        Field(max_length=50),
+    ] = Field(default={}, description="For the app that a push reaches.")
 
 
 class StepBody(_Body):
@@ -74,7 +94,7 @@ class StepBody(_Body):
         "left out, every failure that is final for the attempt does.",
     )
     provider: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
-        None, description="The carrier or provider to take, instead of the router's choice."
+        None, description="The adapter or carrier to take, instead of Hermes's choice."
     )
     sender: Annotated[str, Field(min_length=1, max_length=320)] | None = Field(
         None, description="Who the recipient sees: a name or number for SMS, a From for email."
@@ -103,15 +123,15 @@ class MessageBody(_Body):
 
     to: Annotated[dict[ChannelName, Annotated[str, Field(max_length=512)]], Field(min_length=1)] = (
         Field(
-            description="The recipient's address on each channel: `sms` takes E.164 with a "
-            "leading +, `email` an address.",
+            description="The recipient's address on each channel: `sms` and `whatsapp` take "
+            "E.164 with a leading +, `email` an address, `push` the app's registration token.",
         )
     )
     content: ContentBody
     plan: Annotated[list[StepBody], Field(min_length=1, max_length=MAX_STEPS)] | None = Field(
         None,
         description="The cascade, in order. A channel may come more than once. Left out, every "
-        "channel of `to` is tried once, SMS before email, within the TTL.",
+        "channel of `to` is tried once (sms, whatsapp, push, email), within the TTL.",
     )
     ttl: Seconds | None = Field(
         None,

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from domain.channels import CHANNELS
 from domain.message import Category
-from domain.ports import CascadeEngine, KeyRing, MessageLog, Pressure
+from domain.ports import CascadeEngine, KeyRing, MessageLog, Pressure, ProviderChoice
 
 
 def utc_now() -> datetime:
@@ -42,6 +43,14 @@ class NoPressure:
         """See `domain.ports.Pressure`."""
 
 
+class OwnServices:
+    """Where there are no adapters: the channels that Hermes serves itself."""
+
+    def choose(self, tenant: str, channel: str, named: str | None) -> tuple[str, ...] | None:
+        """See `domain.ports.ProviderChoice`."""
+        return None if CHANNELS[channel].own is None else ()
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """The ports, the clock (aware UTC times) and the limits."""
@@ -53,3 +62,4 @@ class Services:
     limits: Limits = field(default_factory=Limits)
     private_callbacks: bool = False
     pressure: Pressure = field(default_factory=NoPressure)
+    providers: ProviderChoice = field(default_factory=OwnServices)

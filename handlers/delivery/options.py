@@ -9,15 +9,21 @@ from restate import Service
 from restate._preview import explicit_recovery
 
 from adapters.restate.serde import JsonSerde
-from domain.delivery import AttemptRef, DeliveryRequest, Submission, delivery_service
+from domain.delivery import (
+    ADAPTER_SERVICE,
+    AttemptRef,
+    DeliveryRequest,
+    Submission,
+    delivery_service,
+)
 
 REQUEST: JsonSerde[DeliveryRequest] = JsonSerde(DeliveryRequest)
 SUBMISSION: JsonSerde[Submission] = JsonSerde(Submission)
 ATTEMPT_REF: JsonSerde[AttemptRef] = JsonSerde(AttemptRef)
 
 
-def delivery(channel: str) -> Service:
-    """A channel's delivery service.
+def delivery(channel: str | None) -> Service:
+    """A channel's delivery service; None for the one in front of all adapters.
 
     Nothing of a completed call is kept: its answer is in the message's own journal. The long
     inactivity timeout keeps Restate from interrupting a provider that is slow to answer. Only
@@ -28,10 +34,11 @@ def delivery(channel: str) -> Service:
     which has other times in it: a mismatch, for ever. What was sent, the channel's own journal
     knows.
     """
+    name = ADAPTER_SERVICE if channel is None else delivery_service(channel)
     options: dict[str, Any] = {
         "journal_retention": timedelta(0),
         "idempotency_retention": timedelta(0),
         "inactivity_timeout": timedelta(minutes=2),
         "ingress_private": True,
     }
-    return explicit_recovery(Service(delivery_service(channel), **options))
+    return explicit_recovery(Service(name, **options))

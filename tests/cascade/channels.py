@@ -119,15 +119,15 @@ class ScriptedChannels:
             behaviour.release(taken())
 
     def services(self) -> list[Service]:
-        """`SmsDelivery` and `EmailDelivery`."""
-        return [self._service("sms"), self._service("email")]
+        """`SmsDelivery`, `EmailDelivery` and `AdapterDelivery`."""
+        return [self._service("sms"), self._service("email"), self._service(None)]
 
-    def _service(self, channel: str) -> Service:
+    def _service(self, channel: str | None) -> Service:
         service = delivery(channel)
 
         @service.handler(input_serde=REQUEST, output_serde=SUBMISSION)
         async def deliver(ctx: Context, request: DeliveryRequest) -> Submission:
-            call = Call(channel, request)
+            call = Call(channel or f"{request.channel} by adapter", request)
             self.calls[request.message].append(call)
             script = self.scripts.get(request.message)
             behave = script.pop(0) if script else taken()
@@ -138,7 +138,7 @@ class ScriptedChannels:
 
         @service.handler(input_serde=ATTEMPT_REF)
         async def release(ctx: Context, ref: AttemptRef) -> None:
-            self.released[ref.message].append((channel, ref.attempt))
+            self.released[ref.message].append((channel or "adapter", ref.attempt))
 
         return service
 

@@ -19,6 +19,7 @@ from adapters.callbacks.sender import CallbackSender
 from adapters.restate.ingress import RestateIngress
 from adapters.store.message_log import SqliteMessageLog
 from adapters.store.tenants import create_tenant
+from domain.channels import CHANNELS
 from domain.delivery import Receipt
 from domain.failures import Failure, FailureCode
 from domain.ids import RANDOMNESS, fresh_id
@@ -34,7 +35,7 @@ from virtual_objects.message import create_message_object
 RETENTION = timedelta(seconds=3)
 """How long the state of an ended message is kept here: longer than a scenario looks at it."""
 TENANT = "acme"
-_DEFAULT_SUCCESS = {"sms": Level.DELIVERED, "email": Level.SENT}
+_DEFAULT_SUCCESS = {name: rules.default_success for name, rules in CHANNELS.items()}
 
 
 @dataclass
@@ -98,6 +99,11 @@ def email(timeout: float = 20.0, **facts: Any) -> Step:
     return _step("email", timeout, facts)
 
 
+def push(timeout: float = 20.0, **facts: Any) -> Step:
+    """A push step that is content with the provider's acceptance, unless it says otherwise."""
+    return _step("push", timeout, facts)
+
+
 def _step(channel: str, timeout: float, facts: dict[str, Any]) -> Step:
     return Step(channel, timeout, **{"success": _DEFAULT_SUCCESS[channel], **facts})
 
@@ -113,7 +119,12 @@ def order(
     now = datetime.now(UTC)
     return MessageOrder(
         tenant=TENANT,
-        to={"sms": "+4520123456", "email": "someone@example.com"},
+        to={
+            "sms": "+4520123456",
+            "email": "someone@example.com",
+            "push": "a-registration-token",
+            "whatsapp": "+4520123456",
+        },
         content=Content("Your code is 4711"),
         plan=plan,
         accepted_at=now,
