@@ -5,23 +5,17 @@ from __future__ import annotations
 from datetime import timedelta
 
 import msgspec
-from restate import Context, InvocationRetryPolicy, Service, TerminalError
+from restate import Context, Service, TerminalError
 
 from adapters.callbacks.sender import CallbackForbidden, CallbackSender
 from adapters.restate.serde import JsonSerde
 from domain.callback import StatusCallback
+from handlers.retries import for_three_days
 
 CALLBACK: JsonSerde[StatusCallback] = JsonSerde(StatusCallback)
 _encode = msgspec.json.Encoder().encode
 
-_RETRIES = InvocationRetryPolicy(
-    initial_interval=timedelta(seconds=5),
-    exponentiation_factor=2.0,
-    max_interval=timedelta(hours=1),
-    max_attempts=80,
-    on_max_attempts="kill",
-)
-"""About three days, then it is given up."""
+_RETRIES = for_three_days(first=timedelta(seconds=5), then="kill")
 
 
 def create_status_callback(sender: CallbackSender) -> Service:

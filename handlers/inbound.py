@@ -5,24 +5,19 @@ from __future__ import annotations
 from datetime import timedelta
 
 import msgspec
-from restate import Context, InvocationRetryPolicy, Service
+from restate import Context, Service
 from restate.serde import BytesSerde
 
 from adapters.callbacks.sender import CallbackSender
 from adapters.restate.serde import JsonSerde
 from domain.inbound import InboundDelivery
+from handlers.retries import for_three_days
 
 DELIVERY: JsonSerde[InboundDelivery] = JsonSerde(InboundDelivery)
 _encode = msgspec.json.Encoder().encode
 
-RETRIES = InvocationRetryPolicy(
-    initial_interval=timedelta(seconds=1),
-    exponentiation_factor=2.0,
-    max_interval=timedelta(hours=1),
-    max_attempts=80,
-    on_max_attempts="pause",
-)
-"""About three days, then it waits for a person to resume it: nobody else has the message."""
+RETRIES = for_three_days(first=timedelta(seconds=1), then="pause")
+"""Paused in the end, not killed: nobody else has the message."""
 
 RECOGNISED = timedelta(days=1)
 """How long a second call with the same idempotency key is known for what it is: longer than the

@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 from yarl import URL
 
-from adapters.callbacks.egress import ForbiddenAddress, PublicResolver, refuse_private
+from adapters.egress import ForbiddenAddress, PublicResolver, refuse_private
 from adapters.store.tenants import UnknownTenant, webhook_secret
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from adapters.smpp.carriers.carrier import Carrier, Lease, Order, Unavailable
+from adapters.smpp.carriers.carrier import Carrier, Lease, Unavailable
 from adapters.smpp.carriers.config import CarrierConfig
 from adapters.smpp.carriers.connection import NotWritten
 from adapters.smpp.carriers.ids import comparable
@@ -61,7 +61,7 @@ class BindPool:
 
     def __init__(
         self,
-        carriers: Iterable[CarrierConfig | tuple[CarrierConfig, Order]],
+        carriers: Iterable[CarrierConfig],
         journal: Journal,
         correlator: Correlator,
         on_inbound: OnInbound | None = None,
@@ -70,9 +70,9 @@ class BindPool:
         self._correlator = correlator
         self._on_inbound = on_inbound
         self._loop = asyncio.get_running_loop()
-        self.mesh = Mesh(
-            (c if isinstance(c, tuple) else (c, Order.ACTIVE) for c in carriers), self._deliverer
-        )
+        self.mesh = Mesh(self._deliverer)
+        for config in carriers:
+            self.mesh.add(config)
         self._backlog = Backlog(self._loop.time())
         self._reference = random.randrange(REFERENCES)
         self._under_way: dict[tuple[str, int], asyncio.Task[Submission]] = {}
@@ -80,12 +80,13 @@ class BindPool:
 
     @property
     def lag(self) -> float:
-        """Seconds from a cascade's decision to its arrival here, of late."""
+        """Seconds from a message's beginning to the arrival of its first request here, of late; 0
+        when none has come of late. Requests that come again do not count."""
         return self._backlog.lag(self._loop.time())
 
     @property
     def arrived(self) -> Mapping[str, int]:
-        """First attempts that have come since the start, by tenant."""
+        """Messages whose first request has come since the start, by tenant."""
         return self._backlog.arrived
 
     def queues(self) -> list[Queue]:

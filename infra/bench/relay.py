@@ -76,6 +76,7 @@ class _Pair:
         self._number = number
         self._relay = relay
         self._early: list[bytes] = []
+        # Nobody asks for it, but the loop itself would let go of a task that nobody holds.
         self._dialing: asyncio.Task[None] | None = None
 
     def opened(self, end: _End) -> None:

@@ -26,6 +26,7 @@ from adapters.smpp.protocol.pdu import (
 )
 from adapters.smpp.protocol.receipt import parse_receipt
 from adapters.smpp.protocol.session import EsmeSession, OutcomeUnknownError, SmscSession, Timers
+from tests.waiting import eventually
 
 SIDES = ("esme", "smsc", "smsc before the bind")
 IN_FLIGHT = (2, 3, 4)
@@ -100,15 +101,19 @@ async def feed(side, chunks):
     waiting = []
     if side == "esme":
         binding = asyncio.ensure_future(session.request_bind())
-        await asyncio.sleep(0)
+        await eventually(lambda: transport.written, pause=0)
         session.data_received(encode(BindTransceiverResp("smsc"), sequence_number=1))
         await binding
+        transport.written = b""
         waiting = [session.submit(_SUBMIT) for _ in IN_FLIGHT]
     elif side == "smsc":
         session.data_received(encode(_BIND, sequence_number=1))
+        transport.written = b""
         # Its first is number 1: one more, so that the same numbers wait on both sides.
         waiting = [session.deliver(_DELIVER) for _ in (1, *IN_FLIGHT)]
-    await asyncio.sleep(0)
+    if waiting:
+        # In one write, which would otherwise stand among the answers.
+        await eventually(lambda: transport.written, pause=0)
 
     transport.written = b""
     outcome.handed_over.clear()

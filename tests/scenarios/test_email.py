@@ -40,19 +40,19 @@ def test_busy_mailbox_is_tried_again_until_the_step_is_over(hermes):
     assert (message["failure"]["code"], message["failure"]["provider_code"]) == ("timeout", "451")
 
 
-def test_relay_with_tls_and_login(tmp_path, certificate):
-    key, chain = certificate
+def test_relay_with_tls_and_login(tmp_path, authority, certificate):
     driver = Driver(
         tmp_path / "stack",
         components=("restate", "mail", "endpoint", "api"),
         mail=(
-            *("--tls-certificate", str(chain), "--tls-key", str(key), "--require-tls"),
+            *("--tls-certificate", str(certificate.chain), "--tls-key", str(certificate.key)),
+            "--require-tls",
             *("--username", "hermes", "--password", "wonderland"),
         ),
         environment={
             "HERMES_EMAIL__HOST": "127.0.0.1",
             "HERMES_EMAIL__TLS": "starttls",
-            "HERMES_EMAIL__CA_FILE": str(chain),
+            "HERMES_EMAIL__CA_FILE": str(authority.file),
             "HERMES_EMAIL__USERNAME": "hermes",
             "HERMES_EMAIL__PASSWORD": "wonderland",
         },

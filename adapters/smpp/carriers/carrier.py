@@ -173,7 +173,6 @@ class Carrier:
         self._connections: dict[int, Connection] = {}
         self._leaving: dict[Connection, asyncio.Task[None]] = {}
         self._supervisor = Supervisor(self._intensity, self._escalated)
-        self._lost_error: str | None = None
         self._told = CarrierState.CONNECTING
         self._rolling: asyncio.Task[None] | None = None
         self._moved = asyncio.Event()

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 import ssl
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Literal
 
 from adapters.smpp.carriers.config import CarrierConfig, Host, Tls, host_of
 from adapters.smpp.carriers.supervisor import Exit
@@ -245,14 +248,16 @@ class Connection:
         return Exit(reason, 0.0 if began is None else self._loop.time() - began, hopeless)
 
     async def _dial(self, host: Host) -> list[EsmeSession]:
+        # It may be changed meanwhile: whatever is bound here is bound with the same.
         config = self.config
-        tls = tls_context(config.tls)
-        if self.config.bind == "transceiver":
-            return [await self._bind(BindTransceiver, host, tls)]
+        # Reading the system's authorities takes 36 ms, in which nobody else would be heard.
+        tls = await asyncio.to_thread(tls_context, config.tls) if config.tls else None
+        if config.bind == "transceiver":
+            return [await self._bind(BindTransceiver, config, host, tls)]
         # First the receiver: a receipt must have somewhere to come to.
-        receiver = await self._bind(BindReceiver, host, tls)
+        receiver = await self._bind(BindReceiver, config, host, tls)
         try:
-            return [await self._bind(BindTransmitter, host, tls), receiver]
+            return [await self._bind(BindTransmitter, config, host, tls), receiver]
         except BaseException:
             receiver.abort()
             raise
@@ -260,10 +265,10 @@ class Connection:
     async def _bind(
         self,
         kind: type[BindTransceiver | BindTransmitter | BindReceiver],
+        config: CarrierConfig,
         host: Host,
         tls: ssl.SSLContext | None,
     ) -> EsmeSession:
-        config = self.config
         name = config.tls.server_name if isinstance(config.tls, Tls) else None
         return await connect(
             host.name,
@@ -287,13 +292,11 @@ class Connection:
         )
 
 
-def tls_context(tls: bool | Tls) -> ssl.SSLContext | None:
-    """The context for a carrier: certificates and host names are always verified.
+def tls_context(tls: Literal[True] | Tls) -> ssl.SSLContext:
+    """The context for a carrier: certificates and host names are always verified. Reads files.
 
     Raises OSError (ssl.SSLError) when a file does not hold what it should.
     """
-    if tls is False:
-        return None
     if tls is True:
         return ssl.create_default_context()
     context = ssl.create_default_context(cafile=tls.ca_file and str(tls.ca_file))
@@ -315,5 +318,9 @@ def _passer(answer: Answer) -> Callable[[Answer], None]:
     return on_done
 
 
-def _said(error: Exception) -> str:
-    return str(error) or type(error).__name__
+def _said(error: OSError) -> str:
+    """The system's words, whichever loop adds its own: which host it was is said beside it. TLS
+    and the resolver have words and numbers of their own; several addresses have no number."""
+    if isinstance(error, (ssl.SSLError, socket.gaierror)) or not error.errno:
+        return str(error) or type(error).__name__
+    return os.strerror(error.errno)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from adapters.smpp.carriers.carrier import Carrier, Order
 from adapters.smpp.carriers.config import CarrierConfig
@@ -17,21 +17,15 @@ class UnknownCarrier(LookupError):
 
 
 class Mesh:
-    """The carriers by name, in the order of the configuration. Made on a running event loop.
+    """The carriers by name, in the order in which they were added. Made on a running event loop.
 
     `on_deliver` makes the listener for what a carrier of this name delivers.
     """
 
-    def __init__(
-        self,
-        configs: Iterable[tuple[CarrierConfig, Order]],
-        on_deliver: Callable[[str], OnDeliver],
-    ) -> None:
+    def __init__(self, on_deliver: Callable[[str], OnDeliver]) -> None:
         self._on_deliver = on_deliver
         self._carriers: dict[str, Carrier] = {}
         self._changed = asyncio.Event()
-        for config, order in configs:
-            self.add(config, order)
 
     @property
     def carriers(self) -> tuple[Carrier, ...]:
@@ -55,8 +49,7 @@ class Mesh:
         """The carriers that a message to this number may take, best first, whatever their state.
 
         A `provider` that is named is the only one. Otherwise the carriers whose longest matching
-        prefix is longest come first, those without prefixes last; equals in their configured
-        order.
+        prefix is longest come first, those without prefixes last; equals in the mesh's order.
         """
         if provider is not None:
             named = self._carriers.get(provider)

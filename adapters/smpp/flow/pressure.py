@@ -50,8 +50,9 @@ class QueueReport(msgspec.Struct, frozen=True):
 
 
 class PoolReport(msgspec.Struct, frozen=True):
-    """What one bind pool says. `boot` changes with its process; `arrived` counts first attempts
-    by tenant since then; `lag_s` is how long they took from their beginning."""
+    """What one bind pool says. `boot` changes with its process; `arrived` counts by tenant
+    the messages whose first request has come since then; `lag_s` is how many seconds those took
+    from the message's beginning, of late."""
 
     boot: str
     lag_s: float

@@ -15,8 +15,6 @@ INTERFACE_VERSION: Final = 0x34
 """Section 5.2.4: SMPP 3.4."""
 MAX_SHORT_MESSAGE: Final = 254
 """Octets in short_message (section 5.2.22); longer payloads go into message_payload."""
-REGISTERED_DELIVERY_FINAL: Final = 0x01
-"""Section 5.2.17: a receipt is asked for whether delivery succeeds or fails."""
 
 
 class CommandId(IntEnum):

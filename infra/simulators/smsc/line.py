@@ -1,5 +1,7 @@
 """A connection as the simulator sees it: a session behind a valve that can go mute."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable
 from typing import Any, cast
@@ -13,10 +15,12 @@ class Line(asyncio.Protocol):
     While it is mute the socket stays open, nothing is read from it (the peer's octets pile up in
     the system's buffers, as they do for a process that hangs) and nothing is written to it. What
     the session wanted to write leaves when it speaks again; a session that ended meanwhile closes
-    its socket only then.
+    its socket only then. `on_lost` is called when the connection is gone.
     """
 
-    def __init__(self, session: SmscSession, *, mute: bool, on_lost: "OnLost") -> None:
+    def __init__(
+        self, session: SmscSession, *, mute: bool, on_lost: Callable[[Line], None]
+    ) -> None:
         self.session = session
         self._mute = mute
         self._on_lost = on_lost
@@ -72,10 +76,6 @@ class Line(asyncio.Protocol):
         """Called by asyncio."""
         self.session.connection_lost(exc)
         self._on_lost(self)
-
-
-OnLost = Callable[[Line], None]
-"""Called when the connection is gone."""
 
 
 class _Valve(asyncio.Transport):

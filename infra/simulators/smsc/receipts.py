@@ -7,7 +7,7 @@ those that carriers really send, each with one oddity.
 import functools
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -175,25 +175,21 @@ def write_receipt(
         tlvs[_MESSAGE_PAYLOAD] = text
         text = b""
     esm_class = _INTERMEDIATE if state is MessageState.ENROUTE else _RECEIPT
+    # It goes back to where the submission came from.
+    addresses: dict[str, Any] = {
+        "source_addr_ton": submission.dest_addr_ton,
+        "source_addr_npi": submission.dest_addr_npi,
+        "source_addr": submission.destination_addr,
+        "dest_addr_ton": submission.source_addr_ton,
+        "dest_addr_npi": submission.source_addr_npi,
+        "destination_addr": submission.source_addr,
+    }
     if receipt_format == "data_sm":
         return _DATA_SM, DataSm(
-            source_addr_ton=submission.dest_addr_ton,
-            source_addr_npi=submission.dest_addr_npi,
-            source_addr=submission.destination_addr,
-            dest_addr_ton=submission.source_addr_ton,
-            dest_addr_npi=submission.source_addr_npi,
-            destination_addr=submission.source_addr,
-            esm_class=esm_class,
-            data_coding=data_coding,
-            tlvs=tlvs,
+            **addresses, esm_class=esm_class, data_coding=data_coding, tlvs=tlvs
         ).encode_body()
     return _DELIVER_SM, DeliverSm(
-        source_addr_ton=submission.dest_addr_ton,
-        source_addr_npi=submission.dest_addr_npi,
-        source_addr=submission.destination_addr,
-        dest_addr_ton=submission.source_addr_ton,
-        dest_addr_npi=submission.source_addr_npi,
-        destination_addr=submission.source_addr,
+        **addresses,
         esm_class=esm_class,
         data_coding=data_coding,
         short_message=text,

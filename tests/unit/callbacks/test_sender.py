@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from adapters.callbacks.egress import ForbiddenAddress, PublicResolver, refuse_private
 from adapters.callbacks.sender import CallbackForbidden, CallbackRefused, CallbackSender, sign
+from adapters.egress import ForbiddenAddress, PublicResolver, refuse_private
 from adapters.store.tenants import create_tenant, webhook_secret
 from tests.cascade.signature import verify
 

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import ssl
-import subprocess
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -103,19 +101,6 @@ def request_for():
 
 
 @pytest.fixture(scope="session")
-def certificate(tmp_path_factory):
-    """A self-signed certificate for localhost: (its file, a server's context)."""
-    directory = tmp_path_factory.mktemp("certificate")
-    key, chain = directory / "key.pem", directory / "chain.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
-            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
-            *("-keyout", str(key), "-out", str(chain)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(chain, key)
-    return chain, context
+def certificate(authority):
+    """A server's certificate for localhost and no other name."""
+    return authority.server("localhost")

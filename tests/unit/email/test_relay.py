@@ -132,11 +132,10 @@ async def test_a_relay_without_tls_gets_nothing(smtp, request_for):
     [("localhost", True, None), ("127.0.0.1", True, "x"), ("localhost", False, "x")],
     ids=["right", "another name", "not trusted"],
 )
-async def test_certificate(certificate, request_for, host, trusted, code):
-    chain, context = certificate
-    smtp = await ScriptedRelay().start(tls=context)
+async def test_certificate(authority, certificate, request_for, host, trusted, code):
+    smtp = await ScriptedRelay().start(tls=certificate.context())
     answer = await relay(
-        smtp.port, host=host, tls="implicit", ca_file=chain if trusted else None
+        smtp.port, host=host, tls="implicit", ca_file=authority.file if trusted else None
     ).deliver(request_for())
     smtp.stop()
     if code is None:

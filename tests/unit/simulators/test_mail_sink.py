@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ssl
 from email.message import EmailMessage
 
 import aiohttp
@@ -130,16 +129,14 @@ async def test_any_login_will_do_when_none_is_required(start):
     assert [kept.authenticated_as for kept in sink.mails] == ["anyone"]
 
 
-async def test_starttls(start, certificate):
-    key, certificate = certificate
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate, key)
+async def test_starttls(start, authority, certificate):
+    tls = certificate.context()
     _, port, url = await start(
         Options(username="hermes", password="secret", tls=tls, require_tls=True)
     )
     with pytest.raises(aiosmtplib.SMTPException):
         await send(port, mail())
-    trusted = ssl.create_default_context(cafile=certificate)
+    trusted = authority.client_trust()
     await send(
         port, mail(), start_tls=True, tls_context=trusted, username="hermes", password="secret"
     )

@@ -1,8 +1,6 @@
 """The simulator and an ESME that we did not write, node-smpp: a codec that both sides share would
 hide its mistakes. And our session against node-smpp as an SMSC, which other tests use."""
 
-import ssl
-
 import pytest
 
 from adapters.smpp.protocol.constants import CommandStatus, MessageState
@@ -101,35 +99,36 @@ async def test_parts_of_a_message_are_understood(start, call, how):
 
 
 @pytest.fixture
-def trusting(certificate):
-    """A client's context that trusts the certificate."""
-    return ssl.create_default_context(cafile=certificate[1])
+def trusting(authority):
+    """A client's context that trusts the authority."""
+    return authority.client_trust()
 
 
-async def test_tls_with_either_esme(start, certificate, trusting):
-    key, cert = certificate
-    _, port, _ = await start(tls=server_tls(cert, key))
+async def test_tls_with_either_esme(start, authority, certificate, trusting):
+    _, port, _ = await start(tls=server_tls(certificate.chain, certificate.key))
     esme = await Esme().bind(port, tls=trusting)
     _, message_id = await esme.submit("4520000000")
     assert (await esme.receipt()).message_id == message_id
-    heard = await node_esme(port, messages=[HELLO], deliveries=1, ca=str(cert))
+    heard = await node_esme(port, messages=[HELLO], deliveries=1, ca=str(authority.file))
     assert heard[-1] == {"unbound": 0}
 
 
-async def test_tls_demands_a_client_certificate(start, certificate, trusting):
-    key, cert = certificate
-    _, port, _ = await start(tls=server_tls(cert, key, cert))
+async def test_tls_demands_a_client_certificate(start, authority, certificate, trusting):
+    tls = server_tls(certificate.chain, certificate.key, authority.file)
+    _, port, _ = await start(tls=tls)
     with pytest.raises(OSError, match=r"."):
         await Esme().bind(port, tls=trusting)
-    trusting.load_cert_chain(cert, key)
+    client = authority.client("hermes")
+    trusting.load_cert_chain(client.chain, client.key)
     assert (await Esme().bind(port, tls=trusting)).session.is_bound
-    heard = await node_esme(port, ca=str(cert), cert=str(cert), key=str(key))
+    heard = await node_esme(
+        port, ca=str(authority.file), cert=str(client.chain), key=str(client.key)
+    )
     assert heard[0] == {"bound": 0, "smsc": "simulator"}
 
 
 async def test_a_mute_simulator_is_mute_over_tls(start, call, certificate, trusting):
-    key, cert = certificate
-    simulator, port, url = await start(tls=server_tls(cert, key))
+    simulator, port, url = await start(tls=server_tls(certificate.chain, certificate.key))
     esme = await Esme().bind(port, tls=trusting)
     await simulator.change({"mute": True})
     submit = esme.session.submit(message("4520009902"))
@@ -188,12 +187,14 @@ async def test_node_smsc_does_as_its_options_say():
             await Esme().bind(smsc.port, BindTransceiver("hermes", "wrong"))
 
 
-async def test_node_smsc_speaks_tls(certificate, trusting):
-    key, cert = certificate
-    async with node_smsc(cert=cert, key=key, client_ca=cert) as smsc:
+async def test_node_smsc_speaks_tls(authority, certificate, trusting):
+    client = authority.client("hermes")
+    async with node_smsc(
+        cert=certificate.chain, key=certificate.key, client_ca=authority.file
+    ) as smsc:
         with pytest.raises(OSError, match=r"."):
             await Esme().bind(smsc.port, tls=trusting)
-        trusting.load_cert_chain(cert, key)
+        trusting.load_cert_chain(client.chain, client.key)
         esme = await Esme().bind(smsc.port, tls=trusting)
         assert await esme.submit("4520000000") == (0, "node-1")
         assert (await esme.receipt()).message_id == "node-1"

@@ -3,11 +3,16 @@
 import asyncio
 import contextlib
 import dataclasses
+import errno
+import socket
+import ssl
+import threading
 import time
 from itertools import pairwise
 
 import pytest
 
+from adapters.smpp.carriers import connection as connections
 from adapters.smpp.carriers.carrier import CarrierState, Unavailable
 from adapters.smpp.carriers.config import CarrierConfig, Tls
 from adapters.smpp.carriers.supervisor import Intensity
@@ -238,6 +243,39 @@ async def test_the_next_host_is_dialed_when_one_goes_away(smsc, account):
     assert await link.send() == 0
 
 
+IN_WORDS = {
+    "a number of the system": (
+        ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed ('127.0.0.1', 1)"),
+        "Connection refused",
+    ),
+    "a number of the resolver": (
+        socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+        "Name or service not known",
+    ),
+    "a number of the TLS library": (
+        ssl.SSLError(1, "wrong version number"),
+        "wrong version number",
+    ),
+    "several addresses": (OSError("Multiple exceptions: one, another"), "Multiple exceptions: one"),
+    "no words": (TimeoutError(), "TimeoutError"),
+}
+
+
+@pytest.mark.parametrize("case", IN_WORDS)
+async def test_why_a_host_cannot_be_reached_is_said_in_words(account, monkeypatch, case):
+    error, words = IN_WORDS[case]
+
+    async def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(connections, "connect", fail)
+    link = await account(1, bound=False)
+    said = await eventually(lambda: link.carrier.health().last_error)
+    assert said.startswith("cannot connect: ")
+    assert words in said
+    assert "Connect call failed" not in said
+
+
 @pytest.mark.parametrize("fault", ["refuses", "hangs up"])
 async def test_the_next_host_is_dialed_when_one_does_not_keep_its_binds(
     carrier, smsc, account, fault
@@ -262,27 +300,40 @@ async def test_several_binds_are_spread_over_the_hosts(smsc, account):
 
 
 @pytest.fixture
-def secured(smsc, certificate):
-    """Starts SMSCs that speak TLS; with `client_ca` they ask for a certificate."""
-    key, own = certificate
+def secured(smsc, authority, certificate):
+    """Starts SMSCs that speak TLS; with `asks` they ask for a certificate."""
 
     async def start(*, asks=False):
-        return await smsc(tls=server_tls(str(own), str(key), str(own) if asks else None))
+        client_ca = str(authority.file) if asks else None
+        return await smsc(tls=server_tls(str(certificate.chain), str(certificate.key), client_ca))
 
     return start
 
 
-async def test_tls_with_the_carriers_authority(secured, certificate, account):
+async def test_tls_with_the_carriers_authority(secured, authority, account):
     simulator = await secured()
-    link = await account(simulator, tls=Tls(ca_file=certificate[1]))
+    link = await account(simulator, tls=Tls(ca_file=authority.file))
     assert await link.send() == 0
 
 
+async def test_the_authorities_are_read_beside_the_loop(secured, authority, account, monkeypatch):
+    simulator, readers, read = await secured(), [], connections.tls_context
+
+    def noted(tls):
+        readers.append(threading.current_thread())
+        return read(tls)
+
+    monkeypatch.setattr(connections, "tls_context", noted)
+    await account(simulator, tls=Tls(ca_file=authority.file))
+    assert len(readers) == 1
+    assert threading.current_thread() not in readers
+
+
 REFUSED_TLS = {
-    "an unknown authority": (lambda own: True, "127.0.0.1", "CERTIFICATE_VERIFY_FAILED"),
-    "another host name": (lambda own: Tls(ca_file=own), "localhost", "Hostname mismatch"),
+    "an unknown authority": (lambda file: True, "127.0.0.1", "CERTIFICATE_VERIFY_FAILED"),
+    "another host name": (lambda file: Tls(ca_file=file), "localhost", "Hostname mismatch"),
     "another server name": (
-        lambda own: Tls(ca_file=own, server_name="smsc.example"),
+        lambda file: Tls(ca_file=file, server_name="smsc.example"),
         "127.0.0.1",
         "Hostname mismatch",
     ),
@@ -290,38 +341,39 @@ REFUSED_TLS = {
 
 
 @pytest.mark.parametrize("case", REFUSED_TLS)
-async def test_tls_refused(secured, certificate, account, case):
+async def test_tls_refused(secured, authority, account, case):
     tls, host, reason = REFUSED_TLS[case]
     simulator = await secured()
     link = await account(
-        simulator, tls=tls(certificate[1]), hosts=(f"{host}:{simulator.port}",), bound=False
+        simulator, tls=tls(authority.file), hosts=(f"{host}:{simulator.port}",), bound=False
     )
     await eventually(lambda: link.carrier.health().last_error)
     assert reason in link.carrier.health().last_error
     assert simulator.counters.binds == 0
 
 
-async def test_the_name_in_the_certificate_may_be_said(secured, certificate, account):
+async def test_the_name_in_the_certificate_may_be_said(secured, authority, account):
     simulator = await secured()
-    tls = Tls(ca_file=certificate[1], server_name="127.0.0.1")
+    tls = Tls(ca_file=authority.file, server_name="127.0.0.1")
     link = await account(simulator, tls=tls, hosts=(f"localhost:{simulator.port}",))
     assert await link.send() == 0
 
 
-async def test_a_client_certificate(secured, certificate, account):
-    key, own = certificate
+async def test_a_client_certificate(secured, authority, account):
+    client = authority.client("hermes")
     simulator = await secured(asks=True)
-    with_one = Tls(ca_file=own, cert_file=own, key_file=key)
+    with_one = Tls(ca_file=authority.file, cert_file=client.chain, key_file=client.key)
     assert await (await account(simulator, tls=with_one)).send() == 0
-    without = await account(simulator, tls=Tls(ca_file=own), bound=False)
+    without = await account(simulator, tls=Tls(ca_file=authority.file), bound=False)
     await eventually(lambda: without.carrier.health().last_error)
     assert not without.carrier.bound
 
 
-async def test_a_certificate_that_is_none_is_an_error_and_no_crash(secured, certificate, account):
-    key, own = certificate
+async def test_a_certificate_that_is_none_is_an_error_and_no_crash(secured, authority, account):
     simulator = await secured()
-    link = await account(simulator, tls=Tls(ca_file=own, cert_file=key), bound=False)
+    key = authority.client("hermes").key
+    tls = Tls(ca_file=authority.file, cert_file=key)
+    link = await account(simulator, tls=tls, bound=False)
     await eventually(lambda: link.carrier.health().last_error)
     assert "cannot connect" in link.carrier.health().last_error
 

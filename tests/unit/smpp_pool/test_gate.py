@@ -8,6 +8,7 @@ import pytest
 
 from adapters.smpp.flow.gate import LAG, Gate
 from adapters.smpp.flow.rate import BURST
+from tests.waiting import eventually
 
 BEHIND = 2 * LAG
 PATIENCE = 3.0
@@ -63,6 +64,13 @@ async def entered(gate, *who):
     return order
 
 
+async def some_went_in(tasks):
+    """Wait until the first of these have gone in: from then on the others are in the queue, since
+    all were started together."""
+    await eventually(lambda: any(task.done() for task in tasks), pause=0)
+    assert not all(task.done() for task in tasks)
+
+
 def crowd(count, tenant="bulk", priority=TRANSACTIONAL):
     return [(f"{tenant}{n}", tenant, priority) for n in range(count)]
 
@@ -100,11 +108,11 @@ def test_pace(gate, steps, pace):
 
 def test_it_does_not_open_upon_those_who_wait(gate):
     async def story():
-        waiting = asyncio.ensure_future(entered(gate, *crowd(80)))
-        await asyncio.sleep(0.01)
+        waiting = [asyncio.ensure_future(gate.enter("bulk", TRANSACTIONAL)) for _ in range(80)]
+        await some_went_in(waiting)
         gate.adapt(0, 0, gate.loop.time())
         assert gate.pace is not None
-        await waiting
+        await asyncio.gather(*waiting)
         gate.adapt(0, 0, gate.loop.time())
         assert gate.pace is None
 
@@ -210,7 +218,7 @@ def test_one_who_gives_up_leaves_nothing_behind(gate):
 
     async def story():
         tasks = [asyncio.ensure_future(gate.enter("bulk", MARKETING)) for _ in range(30)]
-        await asyncio.sleep(0)
+        await some_went_in(tasks)
         for task in tasks:
             task.cancel()
         answers = await asyncio.gather(*tasks, return_exceptions=True)

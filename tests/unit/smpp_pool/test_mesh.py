@@ -26,8 +26,9 @@ async def mesh():
     made = []
 
     def make(**configs):
-        accounts = [(config_for(1, name=name, **c), Order.DRAINED) for name, c in configs.items()]
-        made.append(Mesh(accounts, lambda name: None))
+        made.append(Mesh(lambda name: None))
+        for name, config in configs.items():
+            made[-1].add(config_for(1, name=name, **config), Order.DRAINED)
         return made[-1]
 
     yield make
@@ -104,10 +105,11 @@ async def test_change_is_told_to_all_who_wait_and_missed_by_none(smsc, mesh):
     carriers = mesh()
     assert not await carriers.change(0.01)
     waiting = [asyncio.ensure_future(carriers.change(5)) for _ in range(3)]
-    await asyncio.sleep(0)
+    # They wait before it can be bound: their first step comes before its dial.
     carriers.add(config_for(simulator.port))
     assert await asyncio.gather(*waiting) == [True] * 3
     assert carriers.get("carrier").state is CarrierState.UP
+    assert not await carriers.change(0.01)
 
 
 # Through the pool
