@@ -7,7 +7,8 @@ MAKEFLAGS += --no-builtin-rules
 BIN := .venv/bin
 PYTHON_READY := .venv/.ready
 NODE_READY := node_modules/.ready
-SETUP := $(PYTHON_READY) $(NODE_READY)
+ADAPTERS_READY := .venv/.adapters
+SETUP := $(PYTHON_READY) $(NODE_READY) $(ADAPTERS_READY)
 
 DEMO ?=
 ARGS ?=
@@ -116,6 +117,15 @@ PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.14 python3.13 python3.12 pyt
 $(PYTHON_READY): .venv/.locked pyproject.toml
 	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --quiet --no-index \
 		--no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Hermes's own adapters, from JavaScript to WebAssembly.
+ADAPTERS := $(dir $(wildcard adapters/wasm/providers/*/manifest.json))
+ADAPTER_SOURCES := $(wildcard adapters/wasm/providers/*/*.js* adapters/wasm/sdk/*)
+
+$(ADAPTERS_READY): $(ADAPTER_SOURCES) | $(PYTHON_READY) $(NODE_READY)
+	@echo "adapters: $(notdir $(ADAPTERS:/=))"
+	@$(BIN)/python -m adapters.wasm.sdk.build $(ADAPTERS)
 	@touch $@
 
 # The binaries lie in the packages themselves, so no install script has to run.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import secrets
 from pathlib import Path
 
+from infra.key_files import make_once
 from infra.settings import ConfigurationError, Settings
 
 
@@ -22,7 +21,7 @@ def operator_key(settings: Settings) -> str:
     """
     known = known_operator_key(settings)
     if known is None:
-        _make(key_file(settings))
+        make_once(key_file(settings), f"hok_{secrets.token_urlsafe(32)}")
         known = known_operator_key(settings)
     if not known:
         raise ConfigurationError(f"{key_file(settings)} holds no key: remove it")
@@ -37,17 +36,3 @@ def known_operator_key(settings: Settings) -> str | None:
         return key_file(settings).read_text().strip()
     except FileNotFoundError:
         return None
-
-
-def _make(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(f"hok_{secrets.token_urlsafe(32)}\n")
-        # A link appears whole, or not at all where somebody was faster.
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink()

@@ -90,6 +90,28 @@ class Callbacks(Section):
     allow_private_addresses: bool = False
 
 
+class Adapters(Section):
+    """The sandboxed HTTP providers.
+
+    Each is asked for its health every `health_interval` seconds, and taken out of the choice after
+    `sick_after` failures in a row, until it answers well again. `reroute` maps a provider's host to
+    the address of a stand-in, for development: `{"api.twilio.com" = "http://127.0.0.1:8031"}`.
+    """
+
+    health_interval: Annotated[float, Field(ge=1, le=3600)] = 30.0
+    sick_after: Annotated[int, Field(ge=1, le=100)] = 3
+    reroute: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("reroute")
+    @classmethod
+    def _addresses(cls, value: dict[str, str]) -> dict[str, str]:
+        for host, address in value.items():
+            parts = urlsplit(address)
+            if parts.scheme not in ("http", "https") or not parts.hostname or parts.path:
+                raise ValueError(f"{host}: write it as http://host:port")
+        return value
+
+
 def _is_a_key(value: SecretStr) -> SecretStr:
     key = value.get_secret_value()
     if not 16 <= len(key) <= 512 or not key.isascii() or not key.isprintable() or " " in key:
@@ -118,12 +140,23 @@ class Backpressure(Section):
     pools: tuple[str, ...] = ()
 
 
+def _is_public_url(value: str) -> str:
+    parts = urlsplit(value)
+    bare = not (parts.query or parts.fragment or parts.username)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not bare:
+        raise ValueError("write it as https://host, where the providers reach the API")
+    return value.rstrip("/")
+
+
 class Settings(BaseSettings):
     """Everything that a process of Hermes needs to know.
 
     Seconds: after a message's end, Restate shows its state for `state_retention`, without the
     content, and its invocation for `journal_retention`, which holds the content, perhaps a
     one-time password.
+
+    `public_url` is where providers reach the API from outside: their webhooks come to it, and some
+    sign it; without it, the API's own address.
 
     `smpp_journal_url` is `postgresql://user:password@host/database`, where several bind pools keep
     one journal; without it, the one pool keeps it in `data_dir`.
@@ -146,6 +179,8 @@ class Settings(BaseSettings):
     carriers: tuple[CarrierConfig, ...] = ()
     email: Email = Email()
     callbacks: Callbacks = Callbacks()
+    adapters: Adapters = Adapters()
+    public_url: Annotated[str, AfterValidator(_is_public_url)] | None = None
     admin: Admin = Admin()
     backpressure: Backpressure = Backpressure()
     inbound: tuple[InboundNumber, ...] = ()
@@ -193,6 +228,11 @@ class Settings(BaseSettings):
     def pool_urls(self) -> tuple[str, ...]:
         """Where the bind pools are."""
         return self.backpressure.pools or (f"http://{self.pool.host}:{self.pool.port}",)
+
+    @property
+    def webhooks_url(self) -> str:
+        """Where providers reach us."""
+        return self.public_url or f"http://{self.api.host}:{self.api.port}"
 
     @property
     def message_log(self) -> Path:

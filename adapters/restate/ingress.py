@@ -85,6 +85,10 @@ class RestateIngress:
         headers = f"{_JSON}idempotency-key: {delivery.id}\r\n"
         await self._post("/restate/send/Inbound/deliver", _encode(delivery), headers)
 
+    async def webhook(self, call: bytes) -> None:
+        """Hand over a provider's webhook, to be read by its adapter."""
+        await self._post("/restate/send/AdapterReports/read", call, _JSON)
+
     async def ready(self) -> bool:
         """True when Restate answers its health check."""
         try:

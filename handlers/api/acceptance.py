@@ -15,6 +15,7 @@ from starlette.requests import Request
 from domain.ids import RANDOMNESS, derived_id, fresh_id
 from domain.message import MessageOrder
 from domain.ports import Principal
+from domain.providers import OWN
 from handlers.api import orders
 from handlers.api.problems import Problem
 from handlers.api.schemas import MessageBody
@@ -129,7 +130,7 @@ async def _admitted(
     Raises Problem `queue_full` when the message would wait too long for its first step.
     """
     order = _order(services, submission, fingerprint)
-    if order.send_at is not None:
+    if not _goes_to_a_queue_of_ours(order):
         return order
     after = await services.pressure.admit(order.tenant, order.plan[0].channel, order.category)
     if after > 0:
@@ -140,8 +141,14 @@ async def _admitted(
     return order
 
 
+def _goes_to_a_queue_of_ours(order: MessageOrder) -> bool:
+    """Whether the first thing that becomes of it is to wait for a carrier."""
+    adapters = order.plan[0].adapters
+    return order.send_at is None and (not adapters or adapters[0] == OWN)
+
+
 def _count(services: Services, order: MessageOrder) -> None:
-    if order.send_at is None:
+    if _goes_to_a_queue_of_ours(order):
         services.pressure.accepted(order.tenant, order.plan[0].channel)
 
 

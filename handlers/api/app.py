@@ -12,11 +12,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from domain.ports import CascadeEngine, EngineUnavailable, KeyRing, MessageLog, Pressure
+from adapters.wasm.upload.lifecycle import Lifecycle
+from domain.ports import (
+    CascadeEngine,
+    EngineUnavailable,
+    KeyRing,
+    MessageLog,
+    Pressure,
+    ProviderChoice,
+)
+from handlers.api import adapters as adapter_routes
 from handlers.api import batch, docs, health, listing, messages, openapi
 from handlers.api.door import Door
 from handlers.api.problems import Problem, engine_unavailable
-from handlers.api.services import Limits, NoPressure, Services, utc_now
+from handlers.api.services import Limits, NoPressure, OwnServices, Services, utc_now
+from handlers.webhooks.routes import Webhooks
+from handlers.webhooks.routes import add_routes as add_webhooks
 
 VERSION = "1"
 """Of the API, as in its paths."""
@@ -51,11 +62,16 @@ def create_app(
     limits: Limits | None = None,
     allow_private_callbacks: bool = False,
     pressure: Pressure | None = None,
+    providers: ProviderChoice | None = None,
+    webhooks: Webhooks | None = None,
+    adapters: Lifecycle | None = None,
 ) -> HermesApi:
     """The ASGI application. It owns none of its ports: the caller opens and closes them.
 
     `clock` gives aware UTC times. `allow_private_callbacks` admits http and private hosts in
-    `status_callback`, for development. `pressure` says how long the queues are.
+    `status_callback`, for development. `pressure` says how long the queues are, `providers` which
+    adapters a step may take; `webhooks` is the providers' door, `adapters` the
+    tenants' changes to their adapters.
     """
     services = Services(
         keys=keys,
@@ -65,6 +81,7 @@ def create_app(
         limits=limits or Limits(),
         private_callbacks=allow_private_callbacks,
         pressure=pressure or NoPressure(),
+        providers=providers or OwnServices(),
     )
     app = HermesApi(
         title="Hermes",
@@ -82,6 +99,9 @@ def create_app(
     batch.add_routes(app.router, services)
     listing.add_routes(app.router, services)
     health.add_routes(app.router, services)
+    adapter_routes.add_routes(app.router, adapters)
+    if webhooks is not None:
+        add_webhooks(app.router, webhooks)
     docs.add_routes(app.router, app)
     return app
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect, Request
 
 from handlers.api.problems import FieldError, Problem, pointer, validation_failed
 from handlers.api.schemas import MessageBody
+
+JSON: Final = "application/json"
+Model = TypeVar("Model", bound=BaseModel)
 
 # pydantic's error types, by what they mean to a client. Whatever is not here is `wrong_type`.
 _CODES: Final[dict[str, str]] = {
@@ -39,8 +42,10 @@ _FIELD_CODES: Final[dict[tuple[str, str], str]] = {
 }
 
 
-async def read(request: Request, limit: int) -> bytes:
-    """The JSON body's bytes. Raises Problem as soon as it is known to be over `limit` bytes."""
+async def read(
+    request: Request, limit: int, media_type: str = JSON, *, required: bool = True
+) -> bytes:
+    """The body's bytes. Raises Problem as soon as it is known to be over `limit` bytes."""
     headers = request.headers
     declared = headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
@@ -59,19 +64,25 @@ async def read(request: Request, limit: int) -> bytes:
         chunks.append(chunk)
         more = message.get("more_body", False)
     if size == 0:
+        if not required:
+            return b""
         raise Problem("body_required")
-    media_type = headers.get("content-type", "")
-    if media_type.partition(";")[0].strip().lower() != "application/json":
-        raise Problem("unsupported_media_type")
-    if headers.get("content-encoding", "identity") != "identity":
-        raise Problem("unsupported_media_type")
+    given = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given != media_type or headers.get("content-encoding", "identity") != "identity":
+        detail = f"Send `Content-Type: {media_type}` without a content encoding."
+        raise Problem("unsupported_media_type", detail)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def parse_message(raw: bytes) -> MessageBody:
     """One message's JSON. Raises Problem with every fault of its shape."""
+    return parse(raw, MessageBody)
+
+
+def parse(raw: bytes, model: type[Model]) -> Model:
+    """A body's JSON. Raises Problem with every fault of its shape."""
     try:
-        body = MessageBody.model_validate_json(raw)
+        body = model.model_validate_json(raw)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_context=False, include_input=False)
         if faults[0]["type"] == "json_invalid":

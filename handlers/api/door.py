@@ -19,7 +19,9 @@ from domain.ports import EngineUnavailable, KeyRing, Principal
 from handlers.api.problems import PAGE, Problem, engine_unavailable
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/openapi.json", "/docs"})
-OPEN_PREFIXES: Final = ("/docs/", PAGE)
+WEBHOOKS: Final = "/v1/webhooks/"
+"""The providers sign what they post; `handlers/webhooks` checks it."""
+OPEN_PREFIXES: Final = ("/docs/", PAGE, WEBHOOKS)
 
 _MAX_KEY_LENGTH: Final = 512
 _PRINCIPAL: Final = "hermes.principal"

@@ -11,6 +11,8 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from domain.failures import POLICIES
+from handlers.api.adapter_answers import AdapterList, AdapterView, RemovedAdapter, VersionView
+from handlers.api.adapter_bodies import ActivationBody, ConfigurationBody
 from handlers.api.answers import (
     AcceptedMessage,
     BatchAnswer,
@@ -29,6 +31,10 @@ _ANSWERS: Final = (
     MessagePage,
     Cancellation,
     Health,
+    AdapterList,
+    AdapterView,
+    VersionView,
+    RemovedAdapter,
     ProblemDetails,
 )
 _TEMPLATE: Final = "#/components/schemas/"
@@ -72,7 +78,10 @@ def build(app: FastAPI) -> dict[str, Any]:
 
 def _body_schemas() -> dict[str, Any]:
     _, definitions = models_json_schema(
-        [(MessageBody, "validation"), (BatchBody, "validation")],
+        [
+            (model, "validation")
+            for model in (MessageBody, BatchBody, ConfigurationBody, ActivationBody)
+        ],
         ref_template=_TEMPLATE + "{model}",
     )
     schemas: dict[str, Any] = definitions["$defs"]

@@ -69,6 +69,8 @@ def add(
     problems: Iterable[str] = (),
     parameters: Iterable[Mapping[str, Any]] = (),
     body: str | None = None,
+    body_required: bool = True,
+    upload: str | None = None,
     example: Any = None,
     headers: Mapping[str, str] | None = None,
     open_to_all: bool = False,
@@ -76,7 +78,8 @@ def add(
     """Serve `endpoint` and document it; its docstring is the description.
 
     `answer` and `body` name component schemas, `problems` codes of PROBLEMS, `headers` the
-    answer's own headers with their descriptions.
+    answer's own headers with their descriptions. `upload` is the media type of a body that is no
+    JSON.
     """
     codes = [*problems, *(("internal_error",) if open_to_all else ALWAYS)]
     success: dict[str, Any] = {
@@ -96,9 +99,11 @@ def add(
     }
     if body is not None:
         extra["requestBody"] = {
-            "required": True,
+            "required": body_required,
             "content": {"application/json": {"schema": _reference(body)}},
         }
+    if upload is not None:
+        extra["requestBody"] = {"required": True, "content": {upload: {}}}
     router.add_api_route(
         path,
         endpoint,

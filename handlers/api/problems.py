@@ -36,6 +36,13 @@ PROBLEMS: Final[dict[str, Kind]] = {
         401, "Invalid API key", "The API key is unknown, malformed or has been revoked."
     ),
     "not_found": Kind(404, "Not found", "There is nothing under this path; see the API's docs."),
+    "webhook_refused": Kind(
+        403,
+        "Webhook refused",
+        "The request is not signed as the provider signs, or is too old. Compare the secrets, the "
+        "address that the provider calls and `public_url` in Hermes's settings.",
+    ),
+    "malformed_webhook": Kind(400, "Malformed webhook", "The body is not text in UTF-8."),
     "method_not_allowed": Kind(
         405, "Method not allowed", "The `Allow` header lists the methods that this path knows."
     ),
@@ -44,7 +51,7 @@ PROBLEMS: Final[dict[str, Kind]] = {
         "Message not found",
         "There is no such message, or it belongs to another tenant: the two look the same.",
     ),
-    "body_required": Kind(400, "Body required", "The request needs a JSON body and has none."),
+    "body_required": Kind(400, "Body required", "The request needs a body and has none."),
     "malformed_json": Kind(
         400, "Malformed JSON", "The body is not JSON in UTF-8; `detail` says where it breaks."
     ),
@@ -54,7 +61,8 @@ PROBLEMS: Final[dict[str, Kind]] = {
     "unsupported_media_type": Kind(
         415,
         "Unsupported media type",
-        "Send `Content-Type: application/json` without a content encoding.",
+        "Send the `Content-Type` that the operation names, mostly `application/json`, without a "
+        "content encoding.",
     ),
     "validation_failed": Kind(
         422,
@@ -98,6 +106,41 @@ PROBLEMS: Final[dict[str, Kind]] = {
         "seconds; with an `Idempotency-Key` that can never send twice.",
     ),
     "not_ready": Kind(503, "Not ready", "This process cannot take messages; `detail` says why."),
+    "adapter_not_found": Kind(
+        404,
+        "Adapter not found",
+        "There is no such adapter, or it belongs to another tenant: the two look the same.",
+    ),
+    "adapter_version_not_found": Kind(
+        404,
+        "Adapter version not found",
+        "The adapter has no such version. Name it by its number, such as 1.2.0, or by the "
+        "beginning of its digest, at least eight digits.",
+    ),
+    "adapter_refused": Kind(
+        422,
+        "Adapter refused",
+        "The version fails a check: `check` names it, and `finding` says what was found. What was "
+        "in use before stays in use.",
+    ),
+    "adapter_configuration": Kind(
+        422,
+        "Adapter configuration refused",
+        "`errors` lists the keys that are wrong, or `check` and `finding` say what the adapter "
+        "itself has against it. The configuration of before stays.",
+    ),
+    "adapter_version_in_use": Kind(
+        409, "Adapter version in use", "The version cannot be removed; `detail` says why."
+    ),
+    "adapter_no_previous": Kind(
+        409, "No version to go back to", "The adapter has had no other version in use before."
+    ),
+    "adapter_busy": Kind(
+        409,
+        "Adapter is being changed",
+        "Another change of your adapters is not finished, or came in between: look at the adapter "
+        "again, and repeat the request.",
+    ),
     "internal_error": Kind(
         500,
         "Internal error",
@@ -131,6 +174,7 @@ FIELD_ERRORS: Final[dict[str, str]] = {
         "A callback is an absolute https URL of at most 2,048 characters, without user name, "
         "password or fragment, and with a public host."
     ),
+    "invalid_value": "The value is not one that the adapter's manifest allows.",
     "metadata_too_large": (
         "Metadata holds at most 20 keys of 1 to 40 characters with values of up to 500."
     ),
@@ -150,7 +194,8 @@ class FieldError(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
-    """RFC 9457 problem details. `code` is stable, `type` the path of its documentation."""
+    """RFC 9457 problem details. `code` is stable, `type` the path of its documentation. `check`
+    and `finding` are there when an adapter is refused."""
 
     type: str
     title: str
@@ -159,6 +204,8 @@ class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str | None = None
     instance: str | None = None
     errors: list[FieldError] = []
+    check: str | None = None
+    finding: str | None = None
 
 
 class Problem(Exception):
@@ -178,6 +225,8 @@ class Problem(Exception):
         errors: Sequence[FieldError] = (),
         instance: str | None = None,
         headers: Mapping[str, str] | None = None,
+        check: str | None = None,
+        finding: str | None = None,
     ) -> None:
         super().__init__(code, detail)
         kind = self.kinds[code]
@@ -192,6 +241,8 @@ class Problem(Exception):
             detail=detail or kind.documentation,
             instance=instance,
             errors=list(errors),
+            check=check,
+            finding=finding,
         )
 
     def response(self) -> Response:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from infra.bench.scenario import Scenario
 from infra.bench.scenarios import (
+    adapter_concurrency,
+    adapter_hostile,
+    adapter_isolation,
+    adapter_overhead,
     carrier_down,
     durable_path,
     early_receipts,
@@ -29,6 +33,10 @@ SCENARIOS: dict[str, Scenario] = {
         pool_kill,
         carrier_down,
         mixed_faults,
+        adapter_overhead,
+        adapter_concurrency,
+        adapter_hostile,
+        adapter_isolation,
     )
 }
 """By name, in the order in which they are listed."""

@@ -23,7 +23,7 @@ from infra.bench.ledger import drain, messages
 from infra.bench.load import Sent, send
 from infra.bench.scenario import Progress, percentile
 from infra.local.ports import Ports
-from infra.local.stack import ROOT, Stack
+from infra.local.stack import CARRYING, ROOT, Stack
 
 TENANT = "acme"
 PRODUCT = ("api", "restate", "endpoint", "pool")
@@ -71,7 +71,7 @@ def run(*, rate: float, duration: float, progress: Progress) -> Result:
     directory = Path(tempfile.mkdtemp(prefix="bench-", dir=parent))
     try:
         progress("starting", 0, 1)
-        with Stack(ports=Ports.free(), data_dir=directory) as stack:
+        with Stack(ports=Ports.free(), data_dir=directory, components=CARRYING) as stack:
             return uvloop.run(_measure(stack, rate, duration, progress))
     finally:
         shutil.rmtree(directory, ignore_errors=True)

@@ -79,6 +79,17 @@ class ApiClient:
         """Withdraw a message. Raises ApiError."""
         return self._call("DELETE", f"/v1/messages/{quote(message_id, safe='')}")
 
+    def ask(
+        self, method: str, path: str, body: Any = None, *, patience: float | None = None
+    ) -> dict[str, Any]:
+        """Any operation: `body` is JSON, or the bytes of a zip; `patience` is in seconds. Raises
+        ApiError."""
+        if patience is not None:
+            self._connection.close()
+            self._connection.timeout = patience
+        headers = {"Content-Type": "application/zip"} if isinstance(body, bytes) else {}
+        return self._call(method, path, body, headers)
+
     def close(self) -> None:
         """Close the connection; the next call opens another."""
         self._connection.close()
@@ -87,11 +98,11 @@ class ApiClient:
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> dict[str, Any]:
         sent = {"Authorization": f"Bearer {self._key}", "Accept": "application/json"}
-        sent |= headers or {}
         payload = None
         if body is not None:
-            payload = json.dumps(body).encode()
+            payload = body if isinstance(body, bytes) else json.dumps(body).encode()
             sent["Content-Type"] = "application/json"
+        sent |= headers or {}
         try:
             self._connection.request(method, self._path + path, payload, sent)
             response = self._connection.getresponse()

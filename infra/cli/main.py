@@ -16,6 +16,7 @@ _COMMANDS = {
     "messages": "infra.cli.messages",
     "keys": "infra.cli.keys",
     "carriers": "infra.cli.carriers",
+    "adapters": "infra.cli.adapters",
     "bench": "infra.cli.bench",
     "doctor": "infra.cli.doctor",
 }

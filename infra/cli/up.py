@@ -21,6 +21,7 @@ from rich.text import Text
 from infra.cli.client import load_settings
 from infra.cli.console import console, seconds
 from infra.local.demo import TENANT, demonstrate
+from infra.local.demo_adapters import set_up_demo_adapters
 from infra.local.demo_keys import key_file
 from infra.local.ports import Ports
 from infra.local.stack import COMPONENTS, ComponentFailed, Incident, Stack, StackError
@@ -31,6 +32,7 @@ _WHAT = {
     "restate": "restate-server",
     "smsc": "SMSC simulator",
     "mail": "mail sink",
+    "providers": "provider sandbox",
     "endpoint": "handlers",
     "pool": "SMPP bind pool",
     "api": "API",
@@ -103,6 +105,7 @@ def up(demo: str, no_demo: bool, data_dir: Path | None, port_changes: dict[str, 
                 passed = demonstrate(stack, out)
                 out.print()
             if demo != "exit":
+                _set_up_adapters(stack, out)
                 _print_map(stack, out, data_dir)
                 threading.Event().wait()
         except _Stopped:
@@ -140,6 +143,13 @@ def _start(stack: Stack, out: Console) -> None:
     out.print()
 
 
+def _set_up_adapters(stack: Stack, out: Console) -> None:
+    with out.status(Text("adapters for the provider sandbox (compiled the first time)", "quiet")):
+        names = set_up_demo_adapters(stack)
+    out.print(Text(f"✓ {TENANT} also sends by {', '.join(names)}", "good"))
+    out.print()
+
+
 class _Board:
     """What is ready and what is being waited for."""
 
@@ -165,6 +175,7 @@ def _print_map(stack: Stack, out: Console, data_dir: Path | None) -> None:
     places.add_row("API, with docs", f"{stack.api_url}/docs")
     places.add_row("Restate UI", f"{stack.admin_url}/ui/")
     places.add_row("Mail sink", f"{stack.mail_url}/")
+    places.add_row("Provider sandbox", f"{stack.providers_url}/stats")
     places.add_row("SMSC simulator", f"{stack.smsc_url}/stats")
     places.add_row("Logs", _brief(stack.data_dir / "logs"))
     places.add_row("Keys", f"{_brief(key_file(stack.data_dir))} ({', '.join(stack.keys)})")

@@ -31,6 +31,11 @@ class Ports:
     smsc_control: int = 2776
     mail: int = 1025
     mail_control: int = 8025
+    providers: int = 8030
+    twilio: int = 8031
+    sendgrid: int = 8032
+    fcm: int = 8033
+    whatsapp: int = 8034
 
     @classmethod
     def of(cls, settings: Settings) -> Ports:
@@ -49,7 +54,7 @@ class Ports:
 
     @classmethod
     def free(cls) -> Ports:
-        """Ten ports that nobody listens on, below the range of outgoing connections.
+        """Ports that nobody listens on, below the range of outgoing connections.
 
         Several test runs at once draw from the same range, hence at random.
         """

@@ -31,7 +31,9 @@ from infra.local.supervision import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-COMPONENTS = ("restate", "smsc", "mail", "endpoint", "pool", "api")
+COMPONENTS = ("restate", "smsc", "mail", "providers", "endpoint", "pool", "api")
+CARRYING = tuple(name for name in COMPONENTS if name != "providers")
+"""What SMS and e-mail need."""
 _FRONT = ("api", "endpoint", "pool")
 STOP_GRACE = 3.5
 """Seconds between SIGTERM and SIGKILL; `stop` promises to be done within 5."""
@@ -40,10 +42,20 @@ _PORTS_OF = {
     "restate": ("ingress", "admin", "fabric"),
     "smsc": ("smsc", "smsc_control"),
     "mail": ("mail", "mail_control"),
+    "providers": ("providers", "twilio", "sendgrid", "fcm", "whatsapp"),
     "endpoint": ("endpoint",),
     "pool": ("pool",),
     "api": ("api",),
 }
+_STAND_INS = (
+    ("api.twilio.com", "twilio"),
+    ("api.sendgrid.com", "sendgrid"),
+    ("api.eu.sendgrid.com", "sendgrid"),
+    ("fcm.googleapis.com", "fcm"),
+    ("oauth2.googleapis.com", "fcm"),
+    ("graph.facebook.com", "whatsapp"),
+)
+"""The hosts that the provider sandbox stands in for, with the port that does."""
 _HTTP_1_1 = frozenset({"pool"})
 _SIMULATED_CARRIER = "simulator"
 
@@ -154,6 +166,11 @@ class Stack:
     def mail_url(self) -> str:
         """The mail sink's control port."""
         return f"http://{HOST}:{self.ports.mail_control}"
+
+    @property
+    def providers_url(self) -> str:
+        """The provider sandbox's control port."""
+        return f"http://{HOST}:{self.ports.providers}"
 
     # --- its life
 
@@ -379,6 +396,9 @@ class Stack:
             "RESTATE_LOG_DISABLE_ANSI_CODES": "true",
         }
         environment.pop("RESTATE_CONFIG", None)
+        if "providers" in self._names:
+            reroute = {host: f"http://{HOST}:{getattr(ports, at)}" for host, at in _STAND_INS}
+            environment["HERMES_ADAPTERS__REROUTE"] = json.dumps(reroute)
         carriers = self._carriers()
         if carriers is not None:
             environment["HERMES_CARRIERS"] = json.dumps(carriers)
@@ -416,6 +436,13 @@ class Stack:
                 *(*python, "infra.simulators.mail_sink", "--host", HOST),
                 *("--port", str(ports.mail), control, str(ports.mail_control)),
             ],
+            "providers": [
+                *(*python, "infra.simulators.providers", "--host", HOST),
+                *("--accounts", str(self.data_dir / "provider-accounts.json")),
+                *(control, str(ports.providers), "--twilio-port", str(ports.twilio)),
+                *("--sendgrid-port", str(ports.sendgrid), "--fcm-port", str(ports.fcm)),
+                *("--whatsapp-port", str(ports.whatsapp)),
+            ],
             "endpoint": [*python, "infra.processes.endpoint"],
             "pool": [*python, "infra.processes.pool"],
             "api": [*python, "infra.processes.api"],
@@ -431,6 +458,7 @@ class Stack:
             ),
             "smsc": http_ok(ports.smsc_control, "/stats"),
             "mail": http_ok(ports.mail_control, "/stats"),
+            "providers": http_ok(ports.providers, "/stats"),
             "endpoint": http_ok(ports.endpoint, "/health"),
             "pool": http_ok(ports.pool, "/health"),
             "api": http_ok(ports.api, "/readyz"),
@@ -443,6 +471,7 @@ class Stack:
 
 
 __all__ = [
+    "CARRYING",
     "COMPONENTS",
     "AlreadyRunning",
     "ComponentFailed",

@@ -9,9 +9,13 @@ from adapters.restate.ingress import RestateIngress
 from adapters.smpp.flow.pressure import PoolPressure
 from adapters.store.message_log import SqliteMessageLog
 from adapters.store.tenants import SqliteKeyRing
+from adapters.wasm.choice import ByPriority
 from handlers.api.app import create_app
+from handlers.api.services import utc_now
+from handlers.webhooks.routes import Webhooks
 from infra.operator_key import operator_key
-from infra.processes.serving import AsgiApp, main
+from infra.processes.adapters import adapters, lifecycle, metrics
+from infra.processes.serving import AsgiApp, beside, main
 from infra.settings import Settings
 
 
@@ -25,13 +29,19 @@ async def api(settings: Settings) -> AsyncIterator[AsgiApp]:
         settings.pool_urls, operator_key(settings), longest=settings.backpressure.queue_wait
     )
     try:
-        yield create_app(
-            keys,
-            log,
-            engine,
-            allow_private_callbacks=settings.callbacks.allow_private_addresses,
-            pressure=pressure,
-        )
+        async with adapters(settings, checks=False) as ours:
+            webhooks = Webhooks(ours.registry, engine, settings.webhooks_url, utc_now)
+            app = create_app(
+                keys,
+                log,
+                engine,
+                allow_private_callbacks=settings.callbacks.allow_private_addresses,
+                pressure=pressure,
+                providers=ByPriority(ours.registry),
+                webhooks=webhooks,
+                adapters=lifecycle(settings, ours.host),
+            )
+            yield beside(app, metrics(settings, ours, webhooks.seen))
     finally:
         await pressure.close()
         await engine.close()

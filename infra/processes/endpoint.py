@@ -15,11 +15,15 @@ from adapters.callbacks.sender import CallbackSender
 from adapters.email.relay import Relay, RelayAccount
 from adapters.store.attempts import SqliteAttemptJournal
 from adapters.store.message_log import SqliteMessageLog
+from adapters.wasm.choice import ByPriority
 from handlers.callbacks import create_status_callback
+from handlers.delivery.adapter import create_adapter_delivery
 from handlers.delivery.email import create_email_delivery
 from handlers.inbound import create_inbound
-from infra.processes.serving import AsgiApp, main
-from infra.settings import Email, Settings
+from handlers.reports import create_adapter_reports
+from infra.processes.adapters import adapters, metrics
+from infra.processes.serving import AsgiApp, beside, main
+from infra.settings import Email, Settings, inbound_routes
 from virtual_objects.message import create_message_object
 
 
@@ -32,19 +36,25 @@ async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
         settings.message_log, allow_private=settings.callbacks.allow_private_addresses
     )
     try:
-        yield restate.app(
-            [
-                create_message_object(
-                    log,
-                    state_retention=timedelta(seconds=settings.state_retention),
-                    journal_retention=timedelta(seconds=settings.journal_retention),
-                ),
-                create_email_delivery(Relay(relay_account(settings.email)), attempts),
-                create_status_callback(callbacks),
-                create_inbound(callbacks),
-            ],
-            identity_keys=list(settings.restate.identity_keys),
-        )
+        async with adapters(settings, checks=True) as ours:
+            app = restate.app(
+                [
+                    create_message_object(
+                        log,
+                        state_retention=timedelta(seconds=settings.state_retention),
+                        journal_retention=timedelta(seconds=settings.journal_retention),
+                    ),
+                    create_email_delivery(Relay(relay_account(settings.email)), attempts),
+                    create_adapter_delivery(ours.host, ByPriority(ours.registry), attempts),
+                    create_adapter_reports(
+                        ours.host, ours.reference_key, inbound_routes(settings.inbound)
+                    ),
+                    create_status_callback(callbacks),
+                    create_inbound(callbacks),
+                ],
+                identity_keys=list(settings.restate.identity_keys),
+            )
+            yield beside(app, metrics(settings, ours))
     finally:
         await callbacks.close()
         await attempts.close()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import restate
 
@@ -24,7 +24,7 @@ from adapters.smpp.pool import BindPool
 from adapters.smpp.store.journal import Journal
 from handlers.delivery.sms import create_sms_delivery
 from infra.operator_key import operator_key
-from infra.processes.serving import AsgiApp, main
+from infra.processes.serving import AsgiApp, beside, main
 from infra.settings import Settings, inbound_routes
 
 _ADMIN_PATHS: Final = ("/admin/", "/metrics")
@@ -75,7 +75,7 @@ async def pool(settings: Settings) -> AsyncIterator[AsgiApp]:
         delivery = restate.app(
             [create_sms_delivery(binds)], identity_keys=list(settings.restate.identity_keys)
         )
-        yield beside(delivery, admin_app)
+        yield beside(delivery, admin_app, _ADMIN_PATHS)
     finally:
         await asyncio.gather(admin_app, return_exceptions=True)
         await operations.close()
@@ -84,18 +84,6 @@ async def pool(settings: Settings) -> AsyncIterator[AsgiApp]:
         await inbound.close()
         await journal.close()
         await ingress.close()
-
-
-def beside(app: AsgiApp, admin: asyncio.Future[AsgiApp]) -> AsgiApp:
-    """Both applications at one listener. A message's request pays one comparison for it."""
-
-    async def both(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if scope["path"].startswith(_ADMIN_PATHS):
-            await (await admin)(scope, receive, send)
-        else:
-            await app(scope, receive, send)
-
-    return both
 
 
 if __name__ == "__main__":

@@ -72,6 +72,21 @@ async def _serve(component: Component, settings: Settings, listener: Listener, h
         await asyncio.wait([serving], timeout=_FAREWELL)
 
 
+def beside(
+    app: AsgiApp, admin: Awaitable[AsgiApp], paths: tuple[str, ...] = ("/metrics",)
+) -> AsgiApp:
+    """Both applications at one listener, `admin` (to be awaited more than once) for the paths that
+    begin with one of `paths`. A message's request pays one comparison for it."""
+
+    async def both(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["path"].startswith(paths):
+            await (await admin)(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return both
+
+
 class _HttpServer(Protocol):
     async def serve(self) -> Any: ...
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 
 from infra.local.ports import HOST, Ports
-from infra.local.stack import ROOT, Stack, restate_server
+from infra.local.stack import CARRYING, ROOT, Stack, restate_server
 from tests.waiting import until
 
 TERMINAL = {"delivered", "sent", "failed", "expired", "canceled"}
@@ -44,17 +44,16 @@ def email(timeout=30, **more):
 class Driver:
     """A stack whose components can be killed and held down, and what it does to the world."""
 
-    def __init__(self, data_dir: Path, *, smsc=(), mail=(), environment=None, components=None):
+    def __init__(self, data_dir: Path, *, smsc=(), mail=(), environment=None, components=CARRYING):
         self.ports = Ports.free()
         self._holds = data_dir / "holds"
         self._holds.mkdir(parents=True)
-        more = {} if components is None else {"components": components}
         self.stack = Stack(
             ports=self.ports,
             data_dir=data_dir,
             environment=environment,
             commands=self._commands(list(smsc), list(mail)),
-            **more,
+            components=components,
         )
         self.http = httpx.Client(timeout=30)
 

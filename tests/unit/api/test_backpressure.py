@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from domain.message import Category
+from domain.providers import OWN
 from handlers.api.app import create_app
 from tests.fakes import FakeClock, FakeEngine, FakeKeys, FakeLog
 from tests.unit.api.conftest import ALICE, BOB, MESSAGE, World
@@ -41,6 +42,38 @@ async def world(pressure):
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://hermes.example") as client:
         yield World(app, keys, log, engine, clock, client)
+
+
+class Chosen:
+    """Every step may take these."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
+
+    def choose(self, tenant: str, channel: str, named: str | None) -> tuple[str, ...]:
+        return self._names
+
+
+@pytest.mark.parametrize(
+    ("chosen", "queues"),
+    [((), True), ((OWN, "twilio"), True), (("twilio", OWN), False), (("twilio",), False)],
+)
+async def test_only_what_waits_for_a_carrier_first_is_asked(pressure, chosen, queues):
+    pressure.waits["alice", "sms", Category.TRANSACTIONAL] = 5.0
+    app = create_app(
+        FakeKeys({ALICE: "alice"}),
+        FakeLog(),
+        FakeEngine(),
+        pressure=pressure,
+        providers=Chosen(*chosen),
+    )
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://hermes.example"
+    ) as client:
+        headers = {"Authorization": f"Bearer {ALICE}"}
+        answer = await client.post("/v1/messages", json=MESSAGE, headers=headers)
+    assert answer.status_code == (429 if queues else 202)
+    assert pressure.told == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,108 @@
+"""What adapters say: their lines in the log, their figures as metrics, both bounded."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from adapters.wasm.installed import Health, Installed
+
+MOST_SERIES: Final = 2_000
+"""Of the guests' own figures in one process; what comes beyond is only counted."""
+
+_LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+_log: Final = logging.getLogger("hermes.adapter")
+
+
+class GuestTelemetry(Collector):
+    """The `GuestSink` of a process, and the collector of its figures. Used from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sums: dict[tuple[str, str, str], float] = {}
+        self._dropped = 0
+
+    def log(self, tenant: str, adapter: str, level: str, message: str) -> None:
+        """One line of a guest, under its tenant's and its own name."""
+        _log.log(
+            _LEVELS.get(level.lower(), logging.INFO),
+            "%s/%s: %s",
+            tenant,
+            adapter,
+            message,
+            extra={"tenant": tenant, "adapter": adapter},
+        )
+
+    def metric(self, tenant: str, adapter: str, name: str, value: float) -> None:
+        """Add to a guest's figure."""
+        key = (tenant, adapter, name)
+        with self._lock:
+            if key in self._sums or len(self._sums) < MOST_SERIES:
+                self._sums[key] = self._sums.get(key, 0.0) + value
+            else:
+                self._dropped += 1
+
+    def collect(self) -> Iterator[Metric]:
+        """One scrape."""
+        with self._lock:
+            sums, dropped = dict(self._sums), self._dropped
+        figures = GaugeMetricFamily(
+            "hermes_adapter_guest",
+            "The sums of what adapters emitted, under the names that they chose.",
+            labels=("tenant", "adapter", "name"),
+        )
+        for key, value in sums.items():
+            figures.add_metric(key, value)
+        yield figures
+        yield CounterMetricFamily(
+            "hermes_adapter_guest_dropped",
+            f"What adapters emitted beyond the first {MOST_SERIES:,} figures.",
+            value=dropped,
+        )
+
+
+class AdapterCollector(Collector):
+    """Which adapters are in use, whether they are well, and what became of their webhooks."""
+
+    def __init__(
+        self,
+        active: Callable[[], list[Installed]],
+        health: Callable[[str, str], Health | None],
+        webhooks: Callable[[], Mapping[tuple[str, str, str], int]] = dict,
+    ) -> None:
+        self._active = active
+        self._health = health
+        self._webhooks = webhooks
+
+    def collect(self) -> Iterator[Metric]:
+        """One scrape."""
+        up = GaugeMetricFamily(
+            "hermes_adapter_up",
+            "1 while an adapter is in the choice, 0 while it is taken out for its health.",
+            labels=("tenant", "adapter", "version"),
+        )
+        for one in self._active():
+            health = self._health(one.tenant, one.adapter)
+            sick = health is not None and health.sick
+            up.add_metric((one.tenant, one.adapter, one.manifest.version), 0 if sick else 1)
+        yield up
+        webhooks = CounterMetricFamily(
+            "hermes_webhooks",
+            "Webhooks of providers, by what became of them.",
+            labels=("tenant", "adapter", "outcome"),
+        )
+        for key, count in self._webhooks().items():
+            webhooks.add_metric(key, count)
+        yield webhooks

@@ -1,0 +1,1 @@
+"""HTTP providers as sandboxed WASM components: the contract, the host, and the adapters."""

@@ -1,0 +1,485 @@
+"""Runs the tenants' adapters: an attempt becomes a call, a call becomes an answer that is true."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
+from urllib.parse import quote
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from adapters.wasm import reference
+from adapters.wasm.contract import (
+    Answer,
+    GuestContent,
+    HealthResult,
+    HttpError,
+    HttpPort,
+    HttpResponse,
+    Message,
+    Reported,
+    SendResult,
+    Template,
+    Webhook,
+)
+from adapters.wasm.installed import Health, Installed, Registry, ValueStore
+from adapters.wasm.runtime.artifacts import Artifacts
+from adapters.wasm.runtime.drive import Exchange, Run, drive
+from adapters.wasm.runtime.engine import Engine
+from adapters.wasm.runtime.faults import AdapterFailed, Fault
+from adapters.wasm.runtime.guests import Guests
+from adapters.wasm.runtime.imports import Call, GuestSink, link
+from adapters.wasm.runtime.instance import Instance
+from adapters.wasm.runtime.turns import Turns
+from domain.delivery import DeliveryRequest, Submission, SubmissionState
+from domain.failures import Failure, FailureCode
+
+log = logging.getLogger(__name__)
+
+Done = TypeVar("Done")
+
+PROVIDERS: Final = Path(__file__).parent / "providers"
+"""Hermes's own adapters, each in a directory."""
+
+SICK_AFTER: Final = 3
+"""Checks in a row that fail before an adapter is sick."""
+
+_THREADS: Final = 8
+_MAX_GUESTS: Final = 512
+_SWEEP: Final = 10.0
+_DETAIL: Final = 500
+_CODE: Final = 64
+
+_CODES: Final[dict[Fault, FailureCode]] = {
+    # A slow moment of this machine is no fault of the adapter's: worth another attempt.
+    "deadline": FailureCode.PROVIDER_ERROR,
+    "configure": FailureCode.CONFIGURATION,
+    "imports": FailureCode.CONFIGURATION,
+    "exports": FailureCode.CONFIGURATION,
+    "component": FailureCode.CONFIGURATION,
+}
+"""What a guest's failure is to the cascade; every other one would be met again: `internal`."""
+
+_MESSAGE: Final = msgspec.json.Encoder()
+_SEND: Final = msgspec.json.Decoder(Answer[SendResult])
+_REPORTED: Final = msgspec.json.Decoder(Answer[Reported])
+_HEALTH: Final = msgspec.json.Decoder(Answer[HealthResult])
+
+
+class Ports(Protocol):
+    """The way out: one port for each call."""
+
+    def port(self, installed: Installed) -> HttpPort:
+        """Makes the requests of one guest call, by the installation's rules."""
+
+    def placeholder(self, installed: Installed, name: str) -> str:
+        """What the guest is given in the place of a secret."""
+
+
+class AdapterHost:
+    """One for a process, on one event loop.
+
+    Hermes's own adapters, those built in `own`, run on the loop: a tenth of a millisecond each. A
+    tenant's run in threads, one at a time for each tenant: whatever it does, it is its own time.
+    `public_url` is where providers reach us, without a path; `artifacts` a directory of our own.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        egress: Ports,
+        sink: GuestSink,
+        *,
+        public_url: str,
+        reference_key: bytes,
+        artifacts: Path,
+        values: ValueStore,
+        own: Path = PROVIDERS,
+    ) -> None:
+        self._registry = registry
+        self._egress = egress
+        self._sink = sink
+        self._public_url = public_url.rstrip("/")
+        self._key = reference_key
+        self._values = values
+        self._engine = Engine()
+        self._linker = link(self._engine)
+        self._artifacts = Artifacts(artifacts, self._engine)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="adapter")
+        self._turns = Turns()
+        self._tenants: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._guests: OrderedDict[tuple[str, str, str, int], Guests] = OrderedDict()
+        self._loading: dict[tuple[str, str, str, int], asyncio.Task[Guests]] = {}
+        self._failures: dict[tuple[str, str, str], int] = {}
+        self._swept_at = time.monotonic()
+        self._own = frozenset(_digests(own))
+
+    async def deliver(self, request: DeliveryRequest, adapter: str) -> Submission:
+        """Let the tenant's active version hand over one attempt.
+
+        Raises nothing but cancellation. What the guest says is not believed where the requests
+        that it made say otherwise.
+        """
+        begun_at = datetime.now(UTC)
+        installed = self._registry.active(request.tenant, adapter)
+        refused = _refused(request, adapter, installed, begun_at)
+        if refused is not None or installed is None:
+            return _failed(adapter, begun_at, refused or Failure(FailureCode.INTERNAL))
+        exchanges: list[Exchange] = []
+        await self._turns.take()
+        try:
+            message = _MESSAGE.encode(self._message(request, installed))
+            result = await self._run(installed, "on-message", message, _SEND, exchanges)
+            hold_to_truth(result, exchanges)
+        except AdapterFailed as error:
+            log.warning(
+                "adapter %s of %s failed: %s",
+                adapter,
+                request.tenant,
+                error.kind,
+                extra={"tenant": request.tenant, "adapter": adapter, "kind": error.kind},
+            )
+            code = _CODES.get(error.kind, FailureCode.INTERNAL)
+            failure = Failure(code, f"adapter_{error.kind}", str(error)[:_DETAIL])
+            return _broken(adapter, begun_at, failure, exchanges)
+        except Exception:
+            log.exception("adapter %s of %s: the host failed", adapter, request.tenant)
+            return _broken(adapter, begun_at, Failure(FailureCode.INTERNAL), exchanges)
+        return _submission(adapter, begun_at, result, exchanges)
+
+    async def report(self, tenant: str, adapter: str, webhook: Webhook) -> Reported:
+        """What a webhook's body says, its signature checked already.
+
+        Read by the version that made the attempt, where the webhook names one in `ref` and it is
+        kept; otherwise by the active one. Raises AdapterFailed.
+        """
+        installed = await self._version(tenant, adapter, webhook.query.get("ref"))
+        if installed is None:
+            raise AdapterFailed("configure", f"{tenant} has no active adapter {adapter}")
+        payload = _MESSAGE.encode(webhook)
+        return await self._run(installed, "on-delivery-report", payload, _REPORTED, [])
+
+    async def check(self, installed: Installed) -> Health:
+        """Ask an adapter how it is. Raises nothing but cancellation."""
+        exchanges: list[Exchange] = []
+        detail: str | None
+        try:
+            result = await self._run(installed, "on-health-check", None, _HEALTH, exchanges)
+            ok, detail = result.ok, result.detail
+        except AdapterFailed as error:
+            ok, detail = False, str(error)
+        except Exception:
+            log.exception("adapter %s of %s: check", installed.adapter, installed.tenant)
+            ok, detail = False, "the host failed"
+        key = (installed.tenant, installed.adapter, installed.version)
+        failures = self._failures[key] = 0 if ok else self._failures.get(key, 0) + 1
+        return Health(
+            datetime.now(UTC),
+            ok=ok,
+            sick=failures >= SICK_AFTER,
+            failures=failures,
+            detail=detail[:_DETAIL] if detail else None,
+        )
+
+    async def configure(self, installed: Installed) -> None:
+        """Try a configuration: a new instance and its on-configure. Raises AdapterFailed."""
+        guests = await self._load(installed)
+        call = guests.call()
+        guests.give_back(await self._compute(guests, guests.fresh, call))
+
+    async def close(self) -> None:
+        """Free everything. Calls under way should have ended."""
+        for task in self._loading.values():
+            task.cancel()
+        for guests in self._guests.values():
+            guests.close()
+        self._guests.clear()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._engine.close()
+
+    # --- one call ---------------------------------------------------------------------------
+
+    async def _run(
+        self,
+        installed: Installed,
+        export: str,
+        payload: bytes | None,
+        decoder: msgspec.json.Decoder[Answer[Done]],
+        exchanges: list[Exchange],
+    ) -> Done:
+        guests = await self._of(installed)
+        if guests.uses_store:
+            guests.values = await self._values.load(installed.tenant, installed.adapter)
+        call = guests.call()
+        instance = guests.warm() or await self._compute(guests, guests.fresh, call)
+        run = self._on_loop if guests.on_loop else self._in_thread(installed.tenant)
+        try:
+            done = await drive(
+                instance,
+                call,
+                export,
+                payload,
+                decoder,
+                self._egress.port(installed),
+                exchanges,
+                run,
+            )
+        except AdapterFailed:
+            guests.give_back(instance)
+            raise
+        # On cancellation it may be running still: it is left to whoever holds it last.
+        guests.give_back(instance)
+        if call.fault is not None:
+            log.error("adapter %s: a host call failed", installed.adapter, exc_info=call.fault)
+        guests.uses_store = guests.uses_store or call.touched
+        if call.changes:
+            await self._save(guests, call)
+        return done
+
+    async def _compute(
+        self, guests: Guests, make: Callable[[Call], Instance], call: Call
+    ) -> Instance:
+        run = self._on_loop if guests.on_loop else self._in_thread(guests.installed.tenant)
+        instance: Instance = await run(make, call)
+        return instance
+
+    async def _on_loop(self, function: Callable[..., Done], *arguments: object) -> Done:
+        await self._turns.take()
+        return function(*arguments)
+
+    def _in_thread(self, tenant: str) -> Run:
+        turn = self._tenants.get(tenant)
+        if turn is None:
+            turn = self._tenants[tenant] = asyncio.Lock()
+
+        async def run(function: Callable[..., Done], *arguments: object) -> Done:
+            loop = asyncio.get_running_loop()
+            async with turn:
+                return await loop.run_in_executor(self._threads, function, *arguments)
+
+        return run
+
+    async def _save(self, guests: Guests, call: Call) -> None:
+        installed = guests.installed
+        try:
+            await self._values.save(installed.tenant, installed.adapter, dict(call.changes))
+        except Exception:
+            # The message is with the provider whether or not the adapter can note it.
+            log.exception("adapter %s of %s: store", installed.adapter, installed.tenant)
+
+    # --- versions ---------------------------------------------------------------------------
+
+    async def _version(self, tenant: str, adapter: str, ref: str | None) -> Installed | None:
+        active = self._registry.active(tenant, adapter)
+        named = None if ref is None else reference.read(self._key, tenant, adapter, ref)
+        if named is None or (active is not None and active.version.startswith(named.version)):
+            return active
+        return await self._registry.pinned(tenant, adapter, named.version) or active
+
+    async def _of(self, installed: Installed) -> Guests:
+        key = _key(installed)
+        guests = self._guests.get(key)
+        if guests is None:
+            # Whoever waits may be cancelled: the others go on waiting for the same one.
+            loading = self._loading.get(key)
+            if loading is None:
+                loading = self._loading[key] = asyncio.create_task(self._load(installed))
+                loading.add_done_callback(lambda task: self._loaded(key, task))
+            guests = await asyncio.shield(loading)
+        if key in self._guests:
+            self._guests.move_to_end(key)
+        self._sweep()
+        return guests
+
+    def _loaded(self, key: tuple[str, str, str, int], task: asyncio.Task[Guests]) -> None:
+        self._loading.pop(key, None)
+        if task.cancelled() or task.exception() is not None:
+            return
+        # Those of the version before end their calls and are not warm any more.
+        active = self._registry.active(*key[:2])
+        if active is not None and _key(active) == key:
+            for other in [each for each in self._guests if each[:2] == key[:2]]:
+                self._guests.pop(other).close()
+        self._guests[key] = task.result()
+        if len(self._guests) > _MAX_GUESTS:
+            self._guests.popitem(last=False)[1].close()
+
+    async def _load(self, installed: Installed) -> Guests:
+        try:
+            program = await asyncio.to_thread(self._artifacts.load, installed.component)
+        except OSError as error:
+            raise AdapterFailed("component", f"it cannot be read: {error.strerror}") from None
+        values = await self._values.load(installed.tenant, installed.adapter)
+        return Guests(
+            installed,
+            program,
+            self._linker,
+            self._sink,
+            values,
+            placeholders={
+                name: self._egress.placeholder(installed, name) for name in installed.secrets
+            },
+            on_loop=program.digest in self._own,
+        )
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        if now - self._swept_at > _SWEEP:
+            self._swept_at = now
+            for guests in self._guests.values():
+                guests.trim(now)
+
+    # --- payloads ---------------------------------------------------------------------------
+
+    def _message(self, request: DeliveryRequest, installed: Installed) -> Message:
+        ref = reference.mint(
+            self._key,
+            request.tenant,
+            installed.adapter,
+            request.message,
+            request.attempt,
+            installed.version,
+        )
+        content, template = request.content, request.content.template
+        path = f"/v1/webhooks/{quote(request.tenant, safe='')}/{installed.adapter}"
+        return Message(
+            id=request.message,
+            attempt=request.attempt,
+            channel=request.channel or installed.manifest.channels[0],
+            to=request.to,
+            sender=request.sender,
+            content=GuestContent(
+                content.text,
+                content.subject,
+                content.html,
+                None
+                if template is None
+                else Template(template.name, template.language, template.parameters),
+                content.data,
+            ),
+            category=request.category,
+            reference=ref,
+            callback_url=f"{self._public_url}{path}?ref={ref}",
+            not_after=request.not_after,
+        )
+
+
+def _key(installed: Installed) -> tuple[str, str, str, int]:
+    return (installed.tenant, installed.adapter, installed.version, installed.revision)
+
+
+def _digests(providers: Path) -> Sequence[str]:
+    """Of the components that Hermes brings: known by their content, wherever they are kept."""
+    built = providers.glob("*/dist/adapter.wasm")
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in built]
+
+
+# --- answers ------------------------------------------------------------------------------------
+
+
+def _refused(
+    request: DeliveryRequest, adapter: str, installed: Installed | None, now: datetime
+) -> Failure | None:
+    """Why nothing is tried at all."""
+    if now >= request.not_after:
+        return Failure(FailureCode.TOO_LATE)
+    if installed is None:
+        return Failure(FailureCode.NOT_SUPPORTED, detail=f"no active adapter is called {adapter}")
+    if request.channel is not None and request.channel not in installed.manifest.channels:
+        return Failure(
+            FailureCode.NOT_SUPPORTED, detail=f"{adapter} does not serve {request.channel}"
+        )
+    return None
+
+
+def hold_to_truth(result: SendResult, exchanges: Sequence[Exchange]) -> None:
+    """Raise AdapterFailed("lying") for an `ok` that no answer of the provider's bears out."""
+    if not result.ok or any(each.in_doubt for each in exchanges):
+        return
+    answers = [each.answer for each in exchanges]
+    if not any(_succeeded(answer) for answer in answers):
+        raise AdapterFailed("lying", "it says ok, and no request was answered with 2xx")
+    last = answers[-1]
+    if isinstance(last, HttpError):
+        raise AdapterFailed("lying", f"it says ok after a request without an answer: {last.kind}")
+    if last is not None and last.status >= 400:
+        raise AdapterFailed("lying", f"it says ok after an answer of status {last.status}")
+
+
+def _succeeded(answer: HttpResponse | HttpError | None) -> bool:
+    return isinstance(answer, HttpResponse) and 200 <= answer.status < 300
+
+
+def _submission(
+    adapter: str, begun_at: datetime, result: SendResult, exchanges: Sequence[Exchange]
+) -> Submission:
+    now = datetime.now(UTC)
+    doubt = next((each for each in exchanges if each.in_doubt), None)
+    if doubt is not None:
+        said = doubt.answer.message if isinstance(doubt.answer, HttpError) else "no answer"
+        return _unknown(adapter, begun_at, None, said)
+    if result.ok:
+        return Submission(
+            SubmissionState.TAKEN,
+            at=now,
+            begun_at=begun_at,
+            provider=adapter,
+            level=result.level,
+            provider_ids=result.provider_ids,
+            segments=result.segments,
+        )
+    code = result.code or FailureCode.PROVIDER_ERROR
+    provider_code = result.provider_code[:_CODE] if result.provider_code else None
+    detail = result.detail[:_DETAIL] if result.detail else None
+    if code is FailureCode.OUTCOME_UNKNOWN:
+        return _unknown(adapter, begun_at, provider_code, detail)
+    busy = code is FailureCode.PROVIDER_THROTTLED
+    return Submission(
+        SubmissionState.BUSY if busy else SubmissionState.FAILED,
+        at=now,
+        begun_at=begun_at,
+        provider=adapter,
+        failure=Failure(code, provider_code, detail),
+        retry_after=result.retry_after,
+    )
+
+
+def _broken(
+    adapter: str, begun_at: datetime, failure: Failure, exchanges: Sequence[Exchange]
+) -> Submission:
+    """After a guest's failure: unknown when a request of it may have sent the message."""
+    acted = [each for each in exchanges if each.request.method != "GET"]
+    if any(each.in_doubt or _succeeded(each.answer) for each in acted):
+        return _unknown(adapter, begun_at, failure.provider_code, failure.detail)
+    return _failed(adapter, begun_at, failure)
+
+
+def _unknown(
+    adapter: str, begun_at: datetime, provider_code: str | None, detail: str | None
+) -> Submission:
+    return Submission(
+        SubmissionState.UNKNOWN,
+        at=datetime.now(UTC),
+        begun_at=begun_at,
+        provider=adapter,
+        failure=Failure(FailureCode.OUTCOME_UNKNOWN, provider_code, detail),
+    )
+
+
+def _failed(adapter: str, begun_at: datetime, failure: Failure) -> Submission:
+    return Submission(
+        SubmissionState.FAILED,
+        at=datetime.now(UTC),
+        begun_at=begun_at,
+        provider=adapter,
+        failure=failure,
+    )

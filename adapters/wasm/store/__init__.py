@@ -1,0 +1,1 @@
+"""Adapters on SQLite and on disk: versions, what is in use, configurations, values, health."""

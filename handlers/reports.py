@@ -1,0 +1,139 @@
+"""What providers report by webhook: read by the adapter, told to the messages that it is about.
+
+The webhook's handler (`handlers/webhooks`) has checked the signature and handed the body to
+Restate; from there nothing is lost, whatever dies.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+from restate import Context, InvocationRetryPolicy, RunOptions, Service
+
+from adapters.restate.serde import JsonSerde
+from adapters.wasm import reference
+from adapters.wasm.contract import InboundText, Report, Reported, Webhook
+from domain.delivery import Receipt
+from domain.failures import Failure
+from domain.inbound import InboundDelivery, InboundMessage, Routes, delivery_of, inbound_id
+from domain.message import Moment
+
+logger = logging.getLogger(__name__)
+
+SERVICE = "AdapterReports"
+
+_RETRIES = InvocationRetryPolicy(
+    initial_interval=timedelta(seconds=1),
+    exponentiation_factor=2.0,
+    max_interval=timedelta(minutes=10),
+    max_attempts=20,
+    on_max_attempts="pause",
+)
+"""About two hours, then it waits for a person: an adapter that cannot read its provider's reports
+can be mended, and the report is still there."""
+
+_SHOWN_FOR = timedelta(hours=1)
+
+
+class WebhookCall(msgspec.Struct, frozen=True):
+    """A webhook whose signature is good, for one tenant's adapter."""
+
+    tenant: str
+    adapter: str
+    webhook: Webhook
+    received_at: Moment
+
+
+class AdapterHost(Protocol):
+    """Runs adapters."""
+
+    async def report(self, tenant: str, adapter: str, webhook: Webhook) -> Reported:
+        """What the adapter finds in a webhook. Raises AdapterFailed."""
+
+
+CALL: JsonSerde[WebhookCall] = JsonSerde(WebhookCall)
+_REPORTED: JsonSerde[Reported] = JsonSerde(Reported)
+_encode = msgspec.json.Encoder().encode
+
+
+def create_adapter_reports(host: AdapterHost, reference_key: bytes, routes: Routes) -> Service:
+    """The service that reads webhooks. `reference_key` is what our references are signed with,
+    `routes` says whose a message from a person is."""
+    reports = Service(
+        SERVICE,
+        inactivity_timeout=timedelta(minutes=1),
+        journal_retention=_SHOWN_FOR,
+        idempotency_retention=timedelta(days=1),
+        invocation_retry_policy=_RETRIES,
+    )
+
+    @reports.handler(input_serde=CALL)
+    async def read(ctx: Context, call: WebhookCall) -> None:
+        """Tell each message what was reported, and each tenant what people wrote."""
+
+        async def look() -> Reported:
+            return await host.report(call.tenant, call.adapter, call.webhook)
+
+        reported = await ctx.run_typed("read it", look, RunOptions(serde=_REPORTED))
+        for report in reported.reports:
+            told = report.reference or call.webhook.query.get("ref", "")
+            attempted = reference.read(reference_key, call.tenant, call.adapter, told)
+            if attempted is None:
+                logger.info("%s of %s reports on nothing of ours", call.adapter, call.tenant)
+                continue
+            receipt = receipt_of(report, attempted.attempt, call.adapter, call.received_at)
+            ctx.generic_send("Message", "receipt", _encode(receipt), key=attempted.message)
+        for text in reported.inbound:
+            delivery = _delivery(text, call, routes)
+            if delivery is None:
+                logger.warning("nobody is told of a message to %s (%s)", text.to, call.adapter)
+                continue
+            ctx.generic_send(
+                "Inbound",
+                "deliver",
+                _encode(delivery),
+                idempotency_key=f"{call.tenant}/{call.adapter}/{text.id}",
+            )
+
+    return reports
+
+
+def receipt_of(report: Report, attempt: int, adapter: str, received_at: datetime) -> Receipt:
+    """The report as the cascade takes it. Its id is the provider's, which repeats it."""
+    failure = None
+    if report.failure is not None:
+        failure = Failure(report.failure.code, report.failure.provider_code, report.failure.detail)
+    return Receipt(
+        attempt=attempt,
+        at=report.at or received_at,
+        level=report.level,
+        failure=failure,
+        provider=adapter,
+        provider_status=report.provider_status,
+        id=f"{adapter}/{report.id}",
+        final=report.final,
+    )
+
+
+def _delivery(text: InboundText, call: WebhookCall, routes: Routes) -> InboundDelivery | None:
+    """What the number's tenant is told; None when the number is not the webhook's tenant's."""
+    route = routes.find(text.to, text.text)
+    if route is None or route.tenant != call.tenant:
+        return None
+    at = text.at or call.received_at
+    message = InboundMessage(
+        id=inbound_id(at, [f"{call.tenant}/{call.adapter}/{text.id}"]),
+        carrier=call.adapter,
+        source=text.sender,
+        destination=text.to,
+        text=text.text,
+        data=None,
+        parts=1,
+        missing=(),
+        received_at=at,
+        last_at=at,
+    )
+    return delivery_of(message, route)

@@ -1,0 +1,1 @@
+"""The providers' door: delivery reports and messages from people, by webhook."""

@@ -1,0 +1,39 @@
+from pathlib import Path
+
+import pytest
+
+from adapters.wasm.runtime import Artifacts, Engine, link
+from adapters.wasm.sdk.build import build
+from tests.unit.wasm.puppet import SOURCE, Heard
+
+
+@pytest.fixture(scope="session")
+def engine():
+    engine = Engine()
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="session")
+def linker(engine):
+    return link(engine)
+
+
+@pytest.fixture(scope="session")
+def component() -> Path:
+    return build(SOURCE)
+
+
+@pytest.fixture(scope="session")
+def artifacts(engine, tmp_path_factory):
+    return Artifacts(tmp_path_factory.mktemp("artifacts") / "cache", engine)
+
+
+@pytest.fixture(scope="session")
+def program(artifacts, component):
+    return artifacts.load(component)
+
+
+@pytest.fixture
+def sink():
+    return Heard()

@@ -1,0 +1,114 @@
+"""Compiled components on disk: used when they are whole, made anew when anything is off."""
+
+import pytest
+
+from adapters.wasm.manifest import Limits
+from adapters.wasm.runtime import Artifacts, Instance, artifacts, link
+from tests.unit.wasm.components import component
+from tests.unit.wasm.puppet import new_call
+
+
+@pytest.fixture
+def guest(tmp_path):
+    path = tmp_path / "guest.wasm"
+    path.write_bytes(component())
+    return path
+
+
+@pytest.fixture
+def compilations(monkeypatch):
+    """How often something was compiled, in [0]."""
+    count = [0]
+    real = artifacts.compile_component
+
+    def counted(*given):
+        count[0] += 1
+        return real(*given)
+
+    monkeypatch.setattr(artifacts, "compile_component", counted)
+    return count
+
+
+def test_a_component_is_compiled_once(engine, tmp_path, guest, compilations, sink):
+    cache = tmp_path / "cache"
+    kept = Artifacts(cache, engine)
+    assert kept.load(guest) is kept.load(guest)
+    # A process that starts later finds it, whatever its file is called.
+    elsewhere = guest.rename(tmp_path / "other.wasm")
+    program = Artifacts(cache, engine).load(elsewhere)
+    assert compilations == [1]
+    Instance(link(engine), program, Limits(), new_call(sink))
+
+
+def _flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGE = {
+    "a flipped bit": _flip,
+    "a file cut short": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "an empty file": lambda path: path.write_bytes(b""),
+    "no file": lambda path: path.unlink(),
+    "no digest": lambda path: path.with_suffix(".sha256").unlink(),
+    "another digest": lambda path: path.with_suffix(".sha256").write_text("0" * 64),
+    "a digest that is no text": lambda path: path.with_suffix(".sha256").write_bytes(b"\xff\xfe"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_what_is_damaged_is_compiled_anew(engine, tmp_path, guest, compilations, damage):
+    cache = tmp_path / "cache"
+    first = Artifacts(cache, engine)
+    path = first.path(first.load(guest).digest)
+    damage(path)
+    Artifacts(cache, engine).load(guest)
+    assert compilations == [2]
+    Artifacts(cache, engine).load(guest)
+    assert compilations == [2]
+
+
+def test_what_wasmtime_refuses_is_compiled_anew(engine, tmp_path, guest, compilations):
+    import hashlib
+
+    cache = tmp_path / "cache"
+    first = Artifacts(cache, engine)
+    path = first.path(first.load(guest).digest)
+    path.write_bytes(b"from another version")
+    path.with_suffix(".sha256").write_text(hashlib.sha256(path.read_bytes()).hexdigest())
+    Artifacts(cache, engine).load(guest)
+    assert compilations == [2]
+
+
+def test_another_machine_or_other_settings_have_artefacts_of_their_own(
+    engine, tmp_path, guest, compilations, monkeypatch
+):
+    cache = tmp_path / "cache"
+    Artifacts(cache, engine).load(guest)
+    artifacts._machine.cache_clear()
+    monkeypatch.setattr(artifacts, "SETTINGS", (*artifacts.SETTINGS, ("wasm_simd", False)))
+    Artifacts(cache, engine).load(guest)
+    artifacts._machine.cache_clear()
+    assert compilations == [2]
+    assert len(list(cache.glob("*.cwasm"))) == 2
+
+
+def test_a_directory_that_others_may_write_to_is_not_used(engine, tmp_path):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    cache.chmod(0o777)
+    with pytest.raises(PermissionError):
+        Artifacts(cache, engine)
+
+
+def test_a_directory_of_its_own_is_for_nobody_else(engine, tmp_path):
+    Artifacts(tmp_path / "a" / "cache", engine)
+    assert (tmp_path / "a" / "cache").stat().st_mode & 0o777 == 0o700
+
+
+def test_without_room_to_keep_it_a_component_works_all_the_same(engine, tmp_path, guest):
+    cache = tmp_path / "cache"
+    kept = Artifacts(cache, engine)
+    cache.rmdir()
+    assert kept.load(guest).functions
