@@ -22,9 +22,7 @@ from adapters.wasm.contract import (
     Answer,
     GuestContent,
     HealthResult,
-    HttpError,
     HttpPort,
-    HttpResponse,
     Message,
     Reported,
     SendResult,
@@ -35,12 +33,21 @@ from adapters.wasm.installed import Health, Installed, Registry, ValueStore
 from adapters.wasm.runtime.artifacts import Artifacts
 from adapters.wasm.runtime.drive import Exchange, Run, drive
 from adapters.wasm.runtime.engine import Engine
-from adapters.wasm.runtime.faults import AdapterFailed, Fault
+from adapters.wasm.runtime.faults import AdapterFailed
 from adapters.wasm.runtime.guests import Guests
 from adapters.wasm.runtime.imports import Call, GuestSink, link
 from adapters.wasm.runtime.instance import Instance
 from adapters.wasm.runtime.turns import Turns
-from domain.delivery import DeliveryRequest, Submission, SubmissionState
+from adapters.wasm.verdict import (
+    MAX_DETAIL,
+    broken,
+    failed,
+    failure_of,
+    hold_to_truth,
+    refusal,
+    submission,
+)
+from domain.delivery import DeliveryRequest, Submission
 from domain.failures import Failure, FailureCode
 
 log = logging.getLogger(__name__)
@@ -56,18 +63,6 @@ SICK_AFTER: Final = 3
 _THREADS: Final = 8
 _MAX_GUESTS: Final = 512
 _SWEEP: Final = 10.0
-_DETAIL: Final = 500
-_CODE: Final = 64
-
-_CODES: Final[dict[Fault, FailureCode]] = {
-    # A slow moment of this machine is no fault of the adapter's: worth another attempt.
-    "deadline": FailureCode.PROVIDER_ERROR,
-    "configure": FailureCode.CONFIGURATION,
-    "imports": FailureCode.CONFIGURATION,
-    "exports": FailureCode.CONFIGURATION,
-    "component": FailureCode.CONFIGURATION,
-}
-"""What a guest's failure is to the cascade; every other one would be met again: `internal`."""
 
 _MESSAGE: Final = msgspec.json.Encoder()
 _SEND: Final = msgspec.json.Decoder(Answer[SendResult])
@@ -131,9 +126,9 @@ class AdapterHost:
         """
         begun_at = datetime.now(UTC)
         installed = self._registry.active(request.tenant, adapter)
-        refused = _refused(request, adapter, installed, begun_at)
+        refused = refusal(request, adapter, installed, begun_at)
         if refused is not None or installed is None:
-            return _failed(adapter, begun_at, refused or Failure(FailureCode.INTERNAL))
+            return failed(adapter, begun_at, refused or Failure(FailureCode.INTERNAL))
         exchanges: list[Exchange] = []
         await self._turns.take()
         try:
@@ -148,13 +143,11 @@ class AdapterHost:
                 error.kind,
                 extra={"tenant": request.tenant, "adapter": adapter, "kind": error.kind},
             )
-            code = _CODES.get(error.kind, FailureCode.INTERNAL)
-            failure = Failure(code, f"adapter_{error.kind}", str(error)[:_DETAIL])
-            return _broken(adapter, begun_at, failure, exchanges)
+            return broken(adapter, begun_at, failure_of(error), exchanges)
         except Exception:
             log.exception("adapter %s of %s: the host failed", adapter, request.tenant)
-            return _broken(adapter, begun_at, Failure(FailureCode.INTERNAL), exchanges)
-        return _submission(adapter, begun_at, result, exchanges)
+            return broken(adapter, begun_at, Failure(FailureCode.INTERNAL), exchanges)
+        return submission(adapter, begun_at, result, exchanges)
 
     async def report(self, tenant: str, adapter: str, webhook: Webhook) -> Reported:
         """What a webhook's body says, its signature checked already.
@@ -187,14 +180,14 @@ class AdapterHost:
             ok=ok,
             sick=failures >= SICK_AFTER,
             failures=failures,
-            detail=detail[:_DETAIL] if detail else None,
+            detail=detail[:MAX_DETAIL] if detail else None,
         )
 
     async def configure(self, installed: Installed) -> None:
         """Try a configuration: a new instance and its on-configure. Raises AdapterFailed."""
         guests = await self._load(installed)
-        call = guests.call()
-        guests.give_back(await self._compute(guests, guests.fresh, call))
+        instance = await self._compute(guests, guests.fresh, guests.call())
+        instance.close()
 
     async def close(self) -> None:
         """Free everything. Calls under way should have ended."""
@@ -381,105 +374,3 @@ def _digests(providers: Path) -> Sequence[str]:
     """Of the components that Hermes brings: known by their content, wherever they are kept."""
     built = providers.glob("*/dist/adapter.wasm")
     return [hashlib.sha256(path.read_bytes()).hexdigest() for path in built]
-
-
-# --- answers ------------------------------------------------------------------------------------
-
-
-def _refused(
-    request: DeliveryRequest, adapter: str, installed: Installed | None, now: datetime
-) -> Failure | None:
-    """Why nothing is tried at all."""
-    if now >= request.not_after:
-        return Failure(FailureCode.TOO_LATE)
-    if installed is None:
-        return Failure(FailureCode.NOT_SUPPORTED, detail=f"no active adapter is called {adapter}")
-    if request.channel is not None and request.channel not in installed.manifest.channels:
-        return Failure(
-            FailureCode.NOT_SUPPORTED, detail=f"{adapter} does not serve {request.channel}"
-        )
-    return None
-
-
-def hold_to_truth(result: SendResult, exchanges: Sequence[Exchange]) -> None:
-    """Raise AdapterFailed("lying") for an `ok` that no answer of the provider's bears out."""
-    if not result.ok or any(each.in_doubt for each in exchanges):
-        return
-    answers = [each.answer for each in exchanges]
-    if not any(_succeeded(answer) for answer in answers):
-        raise AdapterFailed("lying", "it says ok, and no request was answered with 2xx")
-    last = answers[-1]
-    if isinstance(last, HttpError):
-        raise AdapterFailed("lying", f"it says ok after a request without an answer: {last.kind}")
-    if last is not None and last.status >= 400:
-        raise AdapterFailed("lying", f"it says ok after an answer of status {last.status}")
-
-
-def _succeeded(answer: HttpResponse | HttpError | None) -> bool:
-    return isinstance(answer, HttpResponse) and 200 <= answer.status < 300
-
-
-def _submission(
-    adapter: str, begun_at: datetime, result: SendResult, exchanges: Sequence[Exchange]
-) -> Submission:
-    now = datetime.now(UTC)
-    doubt = next((each for each in exchanges if each.in_doubt), None)
-    if doubt is not None:
-        said = doubt.answer.message if isinstance(doubt.answer, HttpError) else "no answer"
-        return _unknown(adapter, begun_at, None, said)
-    if result.ok:
-        return Submission(
-            SubmissionState.TAKEN,
-            at=now,
-            begun_at=begun_at,
-            provider=adapter,
-            level=result.level,
-            provider_ids=result.provider_ids,
-            segments=result.segments,
-        )
-    code = result.code or FailureCode.PROVIDER_ERROR
-    provider_code = result.provider_code[:_CODE] if result.provider_code else None
-    detail = result.detail[:_DETAIL] if result.detail else None
-    if code is FailureCode.OUTCOME_UNKNOWN:
-        return _unknown(adapter, begun_at, provider_code, detail)
-    busy = code is FailureCode.PROVIDER_THROTTLED
-    return Submission(
-        SubmissionState.BUSY if busy else SubmissionState.FAILED,
-        at=now,
-        begun_at=begun_at,
-        provider=adapter,
-        failure=Failure(code, provider_code, detail),
-        retry_after=result.retry_after,
-    )
-
-
-def _broken(
-    adapter: str, begun_at: datetime, failure: Failure, exchanges: Sequence[Exchange]
-) -> Submission:
-    """After a guest's failure: unknown when a request of it may have sent the message."""
-    acted = [each for each in exchanges if each.request.method != "GET"]
-    if any(each.in_doubt or _succeeded(each.answer) for each in acted):
-        return _unknown(adapter, begun_at, failure.provider_code, failure.detail)
-    return _failed(adapter, begun_at, failure)
-
-
-def _unknown(
-    adapter: str, begun_at: datetime, provider_code: str | None, detail: str | None
-) -> Submission:
-    return Submission(
-        SubmissionState.UNKNOWN,
-        at=datetime.now(UTC),
-        begun_at=begun_at,
-        provider=adapter,
-        failure=Failure(FailureCode.OUTCOME_UNKNOWN, provider_code, detail),
-    )
-
-
-def _failed(adapter: str, begun_at: datetime, failure: Failure) -> Submission:
-    return Submission(
-        SubmissionState.FAILED,
-        at=datetime.now(UTC),
-        begun_at=begun_at,
-        provider=adapter,
-        failure=failure,
-    )

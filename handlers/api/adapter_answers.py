@@ -70,9 +70,9 @@ class AdapterSummary(msgspec.Struct, frozen=True):
 
 
 class AdapterView(msgspec.Struct, frozen=True):
-    """An adapter. `revision` counts the changes of its configuration; `webhook` is the path, below
-    Hermes's public address, that the provider has to be told, if it reports anything. The
-    configuration's keys are those of the version in use, or of the newest."""
+    """An adapter. `revision` is another number after each change of its configuration; `webhook` is
+    the path, below Hermes's public address, that the provider has to be told, if it reports
+    anything. The configuration's keys are those of the version in use, or of the newest."""
 
     name: str
     state: AdapterState

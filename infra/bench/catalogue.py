@@ -6,6 +6,7 @@ from infra.bench.scenario import Scenario
 from infra.bench.scenarios import (
     adapter_concurrency,
     adapter_hostile,
+    adapter_hot_swap,
     adapter_isolation,
     adapter_overhead,
     carrier_down,
@@ -35,6 +36,7 @@ SCENARIOS: dict[str, Scenario] = {
         mixed_faults,
         adapter_overhead,
         adapter_concurrency,
+        adapter_hot_swap,
         adapter_hostile,
         adapter_isolation,
     )

@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -212,17 +212,7 @@ class AdapterStore:
                 settings[key] = Setting(sealed=self._sealer.seal(value.get_secret_value(), place))
             else:
                 settings[key] = Setting(value)
-        return Adapter(
-            tenant=adapter.tenant,
-            name=adapter.name,
-            versions=adapter.versions,
-            active=adapter.active,
-            previous=adapter.previous,
-            priority=adapter.priority,
-            revision=adapter.revision + 1,
-            settings=settings,
-            health=adapter.health,
-        )
+        return replace(adapter, settings=settings)
 
     def configure(self, adapter: Adapter) -> None:
         """Store what `configured` gave. Raises UnknownAdapter, and Overtaken when the adapter has
@@ -230,7 +220,7 @@ class AdapterStore:
         place = (adapter.tenant, adapter.name)
         with self._change() as (database, number):
             current = _known(self._get(database, *place))
-            if (current.revision, current.active) != (adapter.revision - 1, adapter.active):
+            if (current.revision, current.active) != (adapter.revision, adapter.active):
                 raise Overtaken
             self._revive(database, *place, number)
             database.execute(
@@ -244,9 +234,11 @@ class AdapterStore:
                     (*place, key, value, setting.sealed),
                 )
             database.execute(
-                "UPDATE adapters SET revision = revision + 1, health_json = NULL, changed = ?"
+                # No two configurations ever have the same number, not even of an adapter that was
+                # removed and came back: a host may keep guests by it.
+                "UPDATE adapters SET revision = ?, health_json = NULL, changed = ?"
                 " WHERE tenant = ? AND adapter = ?",
-                (number, *place),
+                (number, number, *place),
             )
 
     def activate(self, adapter: Adapter, digest: str, priority: int | None = None) -> None:
@@ -383,15 +375,15 @@ class AdapterStore:
         if row is None:
             database.execute(
                 "INSERT INTO adapters (tenant, adapter, priority, revision, changed)"
-                " VALUES (?, ?, ?, 0, ?)",
-                (tenant, name, DEFAULT_PRIORITY, number),
+                " VALUES (?, ?, ?, ?, ?)",
+                (tenant, name, DEFAULT_PRIORITY, number, number),
             )
         elif row[-1] is not None:
             _forget(database, tenant, name)
             database.execute(
-                "UPDATE adapters SET removed_at = NULL, priority = ?, changed = ?"
+                "UPDATE adapters SET removed_at = NULL, priority = ?, revision = ?, changed = ?"
                 " WHERE tenant = ? AND adapter = ?",
-                (DEFAULT_PRIORITY, number, tenant, name),
+                (DEFAULT_PRIORITY, number, number, tenant, name),
             )
 
     def _switch(self, database: SqliteDatabase, adapter: Adapter, digest: str, number: int) -> None:

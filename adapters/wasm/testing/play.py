@@ -10,7 +10,6 @@ from msgspec import UNSET
 from wasmtime.component import Linker
 
 from adapters.wasm.contract import Answer, HttpPort, SendResult
-from adapters.wasm.host import hold_to_truth
 from adapters.wasm.manifest import Manifest
 from adapters.wasm.runtime import AdapterFailed, Instance, Program, drive
 from adapters.wasm.runtime.drive import Exchange
@@ -18,6 +17,7 @@ from adapters.wasm.runtime.imports import Call
 from adapters.wasm.runtime.view import View
 from adapters.wasm.testing.exchange import Script, unlike
 from adapters.wasm.testing.vectors import INPUTS, RESULTS, Vector
+from adapters.wasm.verdict import hold_to_truth
 
 TENANT: Final = "test"
 

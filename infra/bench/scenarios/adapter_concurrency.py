@@ -27,7 +27,7 @@ SECONDS = below(f"the slowest of {_ROUNDS} rounds of {_CALLS} calls", 0.4, "s")
 CPU = at_most("CPU of the process a call", 0.6, "ms")
 LATE = at_most("p99 of what other handlers wait for the loop meanwhile", 10, "ms")
 MEMORY = at_most("memory for those in flight", 400, "MB")
-WRONG = exactly("messages that were not taken", 0)
+LOST = exactly("lost messages", 0)
 
 
 def run(run: Run) -> Sequence[Check]:
@@ -73,7 +73,7 @@ async def _measure(run: Run, port: int) -> Sequence[Check]:
         CPU.check(cpu / (_ROUNDS * _CALLS) * 1e3),
         LATE.check(None if late is None else late * 1e3),
         MEMORY.check(memory / 1e6),
-        WRONG.check(wrong),
+        LOST.check(wrong),
     )
 
 
@@ -97,6 +97,6 @@ async def _probe(waits: list[float]) -> None:
 SCENARIO = Scenario(
     "adapter-concurrency",
     f"{_CALLS} calls at once to a provider that takes {_LATENCY:.0f} ms, in one process",
-    (SECONDS, CPU, LATE, MEMORY, WRONG),
+    (SECONDS, CPU, LATE, MEMORY, LOST),
     run,
 )

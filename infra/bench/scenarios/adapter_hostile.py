@@ -39,7 +39,7 @@ WANTED: Final = ("filesystem/preopens@0.2.0", "sockets/tcp@0.2.0", "cli/environm
 UNCONTAINED = exactly("deeds that were not contained, or not named", 0)
 LONGEST = at_most("the longest deed", 2, "s")
 REACHED = exactly("connections to what nobody may reach", 0)
-HURT = exactly("another tenant's messages that were not taken", 0)
+LOST = exactly("lost messages of another tenant", 0)
 LATE = at_most("p99 of another tenant's calls", 50, "ms")
 MEMORY = at_most("memory for all of it", 400, "MB")
 
@@ -65,14 +65,16 @@ def _asking(name: str, url: str, words: str) -> Deed:
     return Deed(name, {"answers": [ask, ask, tell]}, "x", words)
 
 
+# Which of the two ends it must not depend on how busy the machine is.
+_LITTLE: Final = Limits(fuel=20_000_000, deadline_ms=1_000)
 _ENOUGH: Final = Limits(fuel=2_000_000_000)
 _GET: Final = {"sendHttp": {"method": "GET", "url": "https://nobody.example/"}}
 _FAILED: Final = {"done": {"ok": False, "code": "internal", "provider_code": "x"}}
 
 DEEDS: Final = (
-    Deed("endless loop, by its work", {"do": "loop"}, "adapter_fuel"),
+    Deed("endless loop, by its work", {"do": "loop"}, "adapter_fuel", limits=_LITTLE),
     Deed("endless loop, by its time", {"do": "loop"}, "adapter_deadline", limits=_ENOUGH),
-    Deed("endless expression", {"do": "expression"}, "adapter_fuel"),
+    Deed("endless expression", {"do": "expression"}, "adapter_fuel", limits=_LITTLE),
     Deed("memory bomb", {"do": "memory"}, "adapter_memory"),
     Deed("recursion", {"do": "recursion"}, "adapter_trap", "stack"),
     Deed("100 MB of output", {"do": "100 MB"}, "adapter_memory"),
@@ -97,7 +99,9 @@ def asking(port: int) -> tuple[Deed, ...]:
         _asking("without TLS", f"http://inner.example:{port}/", "forbidden"),
         _asking("a user before the host", f"https://inner.example:{port}@other/", "forbidden"),
         _asking("a name for loopback", f"https://inner.example:{port}/", "forbidden"),
-        _asking("a name that turns into loopback", f"https://turning.example:{port}/", "forbidden"),
+        _asking("loopback as one of two", f"https://mixed.example:{port}/", "forbidden"),
+        # Whoever was checked is who is called, and nobody listens there.
+        _asking("a name that turns into loopback", f"https://turning.example:{port}/", "connect"),
         _asking("a redirect to loopback", "https://redirecting.example/", "302"),
     )
 
@@ -167,7 +171,9 @@ async def _measure(run: Run) -> Sequence[Check]:
 
     async def lookup(name: str, port: int) -> list[str]:
         turned[name] += 1
-        return [_ELSEWHERE if name.startswith("turning") and turned[name] == 1 else HOST]
+        if name == "mixed.example":
+            return [_ELSEWHERE, HOST]
+        return [_ELSEWHERE if name == "turning.example" and turned[name] == 1 else HOST]
 
     def check(address: str) -> None:
         if address != _ELSEWHERE:
@@ -179,8 +185,8 @@ async def _measure(run: Run) -> Sequence[Check]:
     )
     tenants, sink = Tenants(), Counted()
     tenants.add(twilio("neighbour"))
-    hosts = (f"inner.example:{inside.port}", f"turning.example:{inside.port}", "nobody.example",
-             "redirecting.example")  # fmt: skip
+    ours = [f"{name}.example:{inside.port}" for name in ("inner", "mixed", "turning")]
+    hosts = (*ours, "nobody.example", "redirecting.example")
     deeds = (*DEEDS, *asking(inside.port))
     for number, deed in enumerate(deeds):
         tenants.add(puppet(f"tenant-{number}", hosts=hosts, limits=deed.limits))
@@ -188,6 +194,7 @@ async def _measure(run: Run) -> Sequence[Check]:
     before = psutil.Process().memory_info().rss
     async with host(run.directory, tenants, _Ways(egress), sink) as running:
         await running.deliver(request("neighbour"), "twilio")
+        await running.configure(tenants.installed["tenant-0", "puppet"])  # it is compiled now
         neighbour = asyncio.create_task(_neighbour(running))
         wrong, longest = list[str](), 0.0
         for done in range(_ROUNDS):
@@ -209,7 +216,7 @@ async def _measure(run: Run) -> Sequence[Check]:
         UNCONTAINED.check(len(wrong)),
         LONGEST.check(longest),
         REACHED.check(inside.connections),
-        HURT.check(hurt),
+        LOST.check(hurt),
         LATE.check(None if late is None else late * 1e3),
         MEMORY.check(memory / 1e6),
     ]
@@ -275,6 +282,6 @@ SCENARIO = Scenario(
     "adapter-hostile",
     f"{len(DEEDS) + len(asking(0)) + len(WANTED)} hostile guests at once, {_ROUNDS} times, beside"
     " a tenant who goes on sending",
-    (UNCONTAINED, LONGEST, REACHED, HURT, LATE, MEMORY),
+    (UNCONTAINED, LONGEST, REACHED, LOST, LATE, MEMORY),
     run,
 )

@@ -10,6 +10,7 @@ import pytest
 
 from adapters.wasm.store.management import AdapterStore
 from adapters.wasm.upload.archive import MAX_ZIP
+from adapters.wasm.upload.inspection import Inspector
 from adapters.wasm.upload.lifecycle import Lifecycle
 from handlers.api.app import create_app
 from tests.fakes import FakeEngine, FakeKeys, FakeLog
@@ -28,13 +29,18 @@ class World:
         self.directory = directory
         self.store = AdapterStore(directory / "hermes.db", directory)
         self.trial = FakeTrial()
+        self.inspector = None
         self.app = create_app(
             FakeKeys({ALICE: "alice", BOB: "bob"}), FakeLog(), FakeEngine(),
-            adapters=Lifecycle(self.store, self.trial),
+            adapters=Lifecycle(self.store, self.trial, inspect=self.inspect),
         )  # fmt: skip
         self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app), base_url="http://hermes.example"
         )
+
+    async def inspect(self, component):
+        if self.inspector is not None:
+            await self.inspector(component)
 
     async def ask(self, method, path, *, key=ALICE, **options):
         headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -125,6 +131,7 @@ REFUSED = {
 async def test_an_upload_that_is_refused_names_the_check_and_the_finding(world, case):
     make, check, finding = REFUSED[case]
     await world.in_use()
+    world.inspector = Inspector()
     before = (await world.ask("GET", ACME)).json()
     answer = await world.publish(make())
     assert (answer.status_code, answer.headers["content-type"]) == (

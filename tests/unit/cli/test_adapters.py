@@ -21,6 +21,10 @@ from tests.unit.wasm.bundles import zipped as zip_of
 from tests.waiting import until
 
 
+async def taken(component):
+    """Looks into nothing."""
+
+
 class World:
     """The API in a thread, a tenant's key in the environment, and a directory to work in."""
 
@@ -30,7 +34,7 @@ class World:
         self.trial = FakeTrial()
         app = create_app(
             FakeKeys({"hk_alice": "alice"}), FakeLog(), FakeEngine(),
-            adapters=Lifecycle(self.store, self.trial),
+            adapters=Lifecycle(self.store, self.trial, inspect=taken),
         )  # fmt: skip
         self.server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
         self.thread = threading.Thread(target=self.server.run)

@@ -47,7 +47,7 @@ export const plugin = adapter({
 });
 
 function refusal(answer, error) {
-  const details = Array.isArray(error.details) ? error.details : [];
+  const details = error.details ?? [];
   const fcm = details.find((detail) => detail['@type']?.endsWith('.FcmError'));
   const code = fcm?.errorCode ?? error.status;
   // Of a token that never was one, FCM says INVALID_ARGUMENT as of any other fault.

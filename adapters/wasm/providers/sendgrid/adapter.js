@@ -63,9 +63,7 @@ export const plugin = adapter({
 /** SendGrid's errors have no codes: the field that is at fault says more than the status. */
 function refusal(answer) {
   const field = parse(answer.body).errors?.find((error) => error.field)?.field;
-  const known = (answer.status === 400 || answer.status === 403) && field
-    ? fieldOf(field.split('.').find((name) => fieldOf(name)))
-    : undefined;
+  const known = fieldOf(field?.split('.').find((name) => fieldOf(name)));
   return refused(answer, known ?? statusOf(answer.status), { detail: explained(answer) });
 }
 

@@ -55,8 +55,10 @@ export const plugin = adapter({
 
   onDeliveryReport({ query, body }) {
     const form = decodeForm(body);
-    if (form.SmsStatus === 'received' && form.Body !== undefined)
-      return { inbound: [{ id: form.MessageSid, from: form.From, to: form.To, text: form.Body }] };
+    if (form.SmsStatus === 'received') {
+      const { MessageSid: id, From: from, To: to, Body: text = '' } = form;
+      return { inbound: [{ id, from, to, text }] };
+    }
 
     const status = form.MessageStatus;
     const level = levelOf(status)?.meaning;

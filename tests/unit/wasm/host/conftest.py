@@ -13,6 +13,8 @@ from adapters.wasm.sdk.build import build
 from tests.unit.wasm.puppet import SOURCE, Heard, Scripted
 
 KEY = b"k" * 32
+PATIENT = Limits(fuel=200_000_000, deadline_ms=1000)
+"""Which of the two ends a loop must not depend on how busy the machine is."""
 MANIFEST = {
     "name": "puppet",
     "version": "1.0.0",
@@ -105,8 +107,7 @@ class Stage:
         **values: Any,
     ) -> Installed:
         manifest = read_manifest(msgspec.json.encode(MANIFEST))
-        if limits:
-            manifest = msgspec.structs.replace(manifest, limits=limits)
+        manifest = msgspec.structs.replace(manifest, limits=limits or PATIENT)
         installed = Installed(
             tenant=tenant,
             adapter="puppet",

@@ -13,33 +13,37 @@ from tests.unit.wasm.puppet import OK, message, new_call, script
 
 DECODER = msgspec.json.Decoder(Answer[SendResult])
 PLENTY = 2_000_000_000
+LITTLE = Limits(fuel=200_000_000, deadline_ms=1000)
+"""Which of the two ends a loop must not depend on how busy the machine is."""
+PATIENT = Limits(deadline_ms=1000)
 WIDE = Limits(request_bytes=0, memory_mb=64, fuel=PLENTY, deadline_ms=1000)
 PATIENCE = 3.0
 """Seconds; the longest deadline below is a third of it."""
 
 DEEDS = [
     # what it does, its limits, the failure's kind, words of its detail
-    ("loop", Limits(), "fuel", "fuel"),
+    ("loop", LITTLE, "fuel", "fuel"),
     ("loop", Limits(fuel=PLENTY, deadline_ms=20), "deadline", "interrupt"),
-    ("expression", Limits(), "fuel", "fuel"),
-    ("memory", Limits(), "memory", "out of memory"),
-    ("one allocation", Limits(), "memory", "out of memory"),
-    ("100 MB", Limits(), "memory", "out of memory"),
+    ("expression", LITTLE, "fuel", "fuel"),
+    ("memory", PATIENT, "memory", "out of memory"),
+    ("one allocation", PATIENT, "memory", "out of memory"),
+    ("100 MB", PATIENT, "memory", "out of memory"),
     ("wide", WIDE, "malformed", "3,000,002 octets"),
-    ("recursion", Limits(), "trap", "stack"),
-    ("nested JSON", Limits(), "trap", "stack"),
-    ("throw", Limits(), "trap", "a fault of its own"),
-    ("clock", Limits(), "trap", "unreachable"),
-    ("file", Limits(), "trap", "not defined"),
-    ("socket", Limits(), "trap", "not defined"),
+    ("recursion", PATIENT, "trap", "stack"),
+    ("nested JSON", PATIENT, "trap", "stack"),
+    ("throw", PATIENT, "trap", "a fault of its own"),
+    ("clock", PATIENT, "trap", "unreachable"),
+    ("file", PATIENT, "trap", "not defined"),
+    ("socket", PATIENT, "trap", "not defined"),
 ]
 
 
 @pytest.fixture
 def puppet(linker, program, sink):
     def make(limits: Limits | None = None, configuration: str = "{}") -> Any:
+        limits = limits or LITTLE
         call = new_call(sink, limits=limits)
-        instance = Instance(linker, program, limits or Limits(), call)
+        instance = Instance(linker, program, limits, call)
         instance.configure(call, configuration)
 
         def play(**told: Any) -> Any:

@@ -97,7 +97,7 @@ def test_an_adapter_is_its_tenants_alone(world):
         lambda: world.store.activate(
             management.Adapter("bob", "acme", adapter.versions, revision=0), digest
         ),
-        lambda: world.store.configure(management.Adapter("bob", "acme", (), revision=1)),
+        lambda: world.store.configure(management.Adapter("bob", "acme", (), revision=0)),
     ]
     for call in calls:
         with pytest.raises(UnknownAdapter):
@@ -246,6 +246,24 @@ def test_an_adapter_that_comes_back_begins_anew(world):
     adapter = world.store.get("alice", "acme")
     assert (adapter.active, adapter.previous, adapter.priority) == (None, None, 100)
     assert adapter.settings == {}
+
+
+@pytest.mark.parametrize("forgotten", [True, False])
+def test_no_two_configurations_share_a_revision(world, forgotten):
+    """Not even those of an adapter that was removed in between."""
+    seen = []
+    for _ in range(3):
+        world.store.publish("alice", bundle())
+        seen.append(world.store.get("alice", "acme").revision)
+        for values in ({"region": "eu1"}, {"region": None}):
+            adapter = world.store.get("alice", "acme")
+            world.store.configure(world.store.configured(adapter, values))
+            seen.append(world.store.get("alice", "acme").revision)
+        world.store.remove("alice", "acme")
+        if forgotten:
+            world.now += management.KEEP + 1
+            world.store.sweep()
+    assert len(set(seen)) == len(seen)
 
 
 def test_what_comes_with_hermes_is_there_for_everyone(world):
