@@ -93,13 +93,11 @@ class Callbacks(Section):
 class Adapters(Section):
     """The sandboxed HTTP providers.
 
-    Each is asked for its health every `health_interval` seconds, and taken out of the choice after
-    `sick_after` failures in a row, until it answers well again. `reroute` maps a provider's host to
-    the address of a stand-in, for development: `{"api.twilio.com" = "http://127.0.0.1:8031"}`.
+    Each is asked for its health every `health_interval` seconds. `reroute` maps a provider's host
+    to the address of a stand-in, for development: `{"api.twilio.com" = "http://127.0.0.1:8031"}`.
     """
 
     health_interval: Annotated[float, Field(ge=1, le=3600)] = 30.0
-    sick_after: Annotated[int, Field(ge=1, le=100)] = 3
     reroute: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("reroute")

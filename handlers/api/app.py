@@ -100,8 +100,7 @@ def create_app(
     listing.add_routes(app.router, services)
     health.add_routes(app.router, services)
     adapter_routes.add_routes(app.router, adapters)
-    if webhooks is not None:
-        add_webhooks(app.router, webhooks)
+    add_webhooks(app.router, webhooks)
     docs.add_routes(app.router, app)
     return app
 

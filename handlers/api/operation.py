@@ -65,7 +65,7 @@ def add(
     tag: str,
     summary: str,
     status: int,
-    answer: str,
+    answer: str | None,
     problems: Iterable[str] = (),
     parameters: Iterable[Mapping[str, Any]] = (),
     body: str | None = None,
@@ -77,15 +77,14 @@ def add(
 ) -> None:
     """Serve `endpoint` and document it; its docstring is the description.
 
-    `answer` and `body` name component schemas, `problems` codes of PROBLEMS, `headers` the
-    answer's own headers with their descriptions. `upload` is the media type of a body that is no
-    JSON.
+    `answer` and `body` name component schemas; an `answer` of None says nothing. `problems` are
+    codes of PROBLEMS, `headers` the answer's own headers with their descriptions. `upload`
+    is the media type of a body that is no JSON.
     """
     codes = [*problems, *(("internal_error",) if open_to_all else ALWAYS)]
-    success: dict[str, Any] = {
-        "description": "Success",
-        "content": {"application/json": {"schema": _reference(answer)}},
-    }
+    success: dict[str, Any] = {"description": "Success"}
+    if answer is not None:
+        success["content"] = {"application/json": {"schema": _reference(answer)}}
     if headers:
         success["headers"] = {
             name: {"description": text, "schema": {"type": "string"}}

@@ -23,6 +23,7 @@ from adapters.wasm.contract import Webhook
 from adapters.wasm.installed import Installed, Registry
 from adapters.wasm.manifest import TwilioWebhook
 from adapters.wasm.webhooks import Challenge, Refused, WebhookRequest, verify
+from handlers.api import operation
 from handlers.api.door import WEBHOOKS
 from handlers.api.problems import Problem
 from handlers.reports import WebhookCall
@@ -32,6 +33,28 @@ BODY_LIMIT: Final = 2 * 1024 * 1024
 
 _encode = msgspec.json.Encoder().encode
 _log: Final = logging.getLogger("hermes.webhooks")
+
+
+_PROBLEMS: Final = (
+    "not_found",
+    "webhook_refused",
+    "malformed_webhook",
+    "body_too_large",
+    "engine_unavailable",
+)
+_PARAMETERS: Final = [
+    {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": description,
+        "schema": {"type": "string"},
+    }
+    for name, description in (
+        ("tenant", "Whose adapter it is."),
+        ("adapter", "The adapter's name."),
+    )
+]
 
 
 class ReportSink(Protocol):
@@ -55,8 +78,8 @@ class Webhooks:
     seen: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
 
-def add_routes(router: APIRouter, webhooks: Webhooks) -> None:
-    """Serve the providers."""
+def add_routes(router: APIRouter, webhooks: Webhooks | None) -> None:
+    """Serve the providers; every path is `not_found` where there are no `webhooks`."""
 
     async def webhook(request: Request) -> Response:
         """For the provider that an adapter speaks to: delivery reports and messages from people.
@@ -64,6 +87,8 @@ def add_routes(router: APIRouter, webhooks: Webhooks) -> None:
         The signature is checked over the raw body and the public address, as the provider's
         scheme has it; anything that is not signed is refused, and nothing becomes of it.
         """
+        if webhooks is None:
+            raise Problem("not_found")
         tenant, adapter = request.path_params["tenant"], request.path_params["adapter"]
         installed = webhooks.registry.active(tenant, adapter)
         if installed is None or installed.manifest.webhook is None:
@@ -110,9 +135,28 @@ def add_routes(router: APIRouter, webhooks: Webhooks) -> None:
             return Response("<Response/>", media_type="text/xml")
         return Response(status_code=200)
 
-    router.add_route(
-        WEBHOOKS + "{tenant}/{adapter}", webhook, methods=["GET", "POST"], include_in_schema=False
-    )
+    async def webhook_verification(request: Request) -> Response:
+        """For a provider that asks whether the address is right before it uses it."""
+        return await webhook(request)
+
+    for method, endpoint, summary in (
+        ("POST", webhook, "A provider's report"),
+        ("GET", webhook_verification, "A provider's question"),
+    ):
+        operation.add(
+            router,
+            method,
+            WEBHOOKS + "{tenant}/{adapter}",
+            endpoint,
+            tag="Webhooks",
+            summary=summary,
+            status=200,
+            answer=None,
+            problems=_PROBLEMS,
+            parameters=_PARAMETERS,
+            upload="*/*" if method == "POST" else None,
+            open_to_all=True,
+        )
 
 
 async def _body(request: Request) -> bytes:

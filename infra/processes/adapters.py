@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from adapters import wasm
 from adapters.telemetry.adapters import AdapterCollector, GuestTelemetry
 from adapters.wasm.egress import Egress
 from adapters.wasm.host import AdapterHost
 from adapters.wasm.installed import Installed
-from adapters.wasm.store.management import AdapterStore, Bundle
+from adapters.wasm.store.management import AdapterStore
 from adapters.wasm.store.registry import SqliteRegistry
 from adapters.wasm.store.values import SqliteValueStore
-from adapters.wasm.upload.archive import bundle_of
+from adapters.wasm.upload.built_in import built_in
 from adapters.wasm.upload.lifecycle import Lifecycle
 from infra.key_files import reference_key
 from infra.operator_key import operator_key
@@ -29,8 +26,10 @@ from infra.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_PROVIDERS: Final = Path(wasm.__file__).parent / "providers"
 _REFRESHED_EVERY: Final = 0.25
+_SWEPT_EVERY: Final = 3600.0
+_KEPT: Final = 86_400.0
+"""Seconds that a version stays after its removal: providers report late."""
 _STARTED: Final = 2.0
 """Seconds after which a new adapter is asked for its health: it is wanted soon."""
 
@@ -77,28 +76,27 @@ async def adapters(settings: Settings, *, checks: bool) -> AsyncIterator[Adapter
         await registry.close()
 
 
-def lifecycle(settings: Settings, host: AdapterHost) -> Lifecycle:
+@asynccontextmanager
+async def lifecycle(settings: Settings, host: AdapterHost) -> AsyncIterator[Lifecycle]:
     """The tenants' changes to their adapters; those that come with Hermes are offered to all."""
-    store = AdapterStore(settings.message_log, settings.data_dir)
-    store.offer(list(_built_in()))
-    return Lifecycle(store, host)
+    keep = max(_KEPT, settings.journal_retention)
+    store = AdapterStore(settings.message_log, settings.data_dir, keep=keep)
+    store.offer(built_in())
+    sweeping = asyncio.create_task(_sweep(store))
+    try:
+        yield Lifecycle(store, host)
+    finally:
+        sweeping.cancel()
+        await asyncio.gather(sweeping, return_exceptions=True)
 
 
-def _built_in() -> Iterator[Bundle]:
-    for directory in sorted(path.parent for path in _PROVIDERS.glob("*/manifest.json")):
-        files = {
-            "manifest.json": directory / "manifest.json",
-            "adapter.wasm": directory / "dist" / "adapter.wasm",
-            "README.md": directory / "README.md",
-        }
-        if not files["adapter.wasm"].is_file():
-            logger.warning("the adapter %s is not built: make setup", directory.name)
-            continue
-        contents = {name: path.read_bytes() for name, path in files.items() if path.is_file()}
-        digest = hashlib.sha256()
-        for name, content in sorted(contents.items()):
-            digest.update(f"{name}\0{len(content)}\0".encode() + content)
-        yield bundle_of(contents, digest.hexdigest())
+async def _sweep(store: AdapterStore) -> None:
+    while True:
+        try:
+            await asyncio.to_thread(store.sweep)
+        except Exception:
+            logger.exception("adapters that were removed could not be swept away")
+        await asyncio.sleep(_SWEPT_EVERY)
 
 
 def metrics(

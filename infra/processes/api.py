@@ -29,7 +29,10 @@ async def api(settings: Settings) -> AsyncIterator[AsgiApp]:
         settings.pool_urls, operator_key(settings), longest=settings.backpressure.queue_wait
     )
     try:
-        async with adapters(settings, checks=False) as ours:
+        async with (
+            adapters(settings, checks=False) as ours,
+            lifecycle(settings, ours.host) as changes,
+        ):
             webhooks = Webhooks(ours.registry, engine, settings.webhooks_url, utc_now)
             app = create_app(
                 keys,
@@ -39,7 +42,7 @@ async def api(settings: Settings) -> AsyncIterator[AsgiApp]:
                 pressure=pressure,
                 providers=ByPriority(ours.registry),
                 webhooks=webhooks,
-                adapters=lifecycle(settings, ours.host),
+                adapters=changes,
             )
             yield beside(app, metrics(settings, ours, webhooks.seen))
     finally:

@@ -77,12 +77,13 @@ export function encode(text) {
 }
 
 /** `a=1&b=2` from an object or a list of pairs; null and undefined are left out, lists repeat. */
-export const encodeForm = (form) =>
-  (Array.isArray(form) ? form : Object.entries(form))
-    .flatMap(([key, value]) => [value].flat().map((each) => [key, each]))
-    .filter(([, value]) => value !== undefined && value !== null)
-    .map(([key, value]) => `${encode(key)}=${encode(value)}`)
-    .join('&');
+export function encodeForm(form) {
+  const pairs = [];
+  for (const [key, value] of Array.isArray(form) ? form : Object.entries(form))
+    for (const each of Array.isArray(value) ? value : [value])
+      if (each !== undefined && each !== null) pairs.push(`${encode(key)}=${encode(each)}`);
+  return pairs.join('&');
+}
 
 /** The object that `a=1&b=2` stands for; of a key that comes twice the last counts. */
 export const decodeForm = (text) =>

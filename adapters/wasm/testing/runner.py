@@ -59,7 +59,9 @@ def run(directory: Path) -> Run:
     component = build(directory)
     engine = Engine()
     try:
-        program = Artifacts(component.parent / "compiled", engine).load(component)
+        compiled = component.parent / "compiled"
+        program = Artifacts(compiled, engine).load(component)
+        _tidy(compiled, program.digest)
         linker = link(engine)
 
         async def every() -> tuple[Result, ...]:
@@ -68,3 +70,10 @@ def run(directory: Path) -> Run:
         return Run(manifest, asyncio.run(every()))
     finally:
         engine.close()
+
+
+def _tidy(compiled: Path, digest: str) -> None:
+    """Remove what earlier builds were compiled to: 10 MB each."""
+    for path in compiled.glob("[0-9a-f]*-*"):
+        if not path.name.startswith(digest):
+            path.unlink(missing_ok=True)

@@ -67,6 +67,8 @@ def _asking(name: str, url: str, words: str) -> Deed:
 
 # Which of the two ends it must not depend on how busy the machine is.
 _LITTLE: Final = Limits(fuel=20_000_000, deadline_ms=1_000)
+# Each of these calls waits for the interpreter, which the loop has as well.
+_SLOW: Final = Limits(deadline_ms=1_000)
 _ENOUGH: Final = Limits(fuel=2_000_000_000)
 _GET: Final = {"sendHttp": {"method": "GET", "url": "https://nobody.example/"}}
 _FAILED: Final = {"done": {"ok": False, "code": "internal", "provider_code": "x"}}
@@ -78,8 +80,8 @@ DEEDS: Final = (
     Deed("memory bomb", {"do": "memory"}, "adapter_memory"),
     Deed("recursion", {"do": "recursion"}, "adapter_trap", "stack"),
     Deed("100 MB of output", {"do": "100 MB"}, "adapter_memory"),
-    Deed("log flood", {"do": "log flood", "answers": [_FAILED]}, "x"),
-    Deed("flood of figures", {"do": "metric flood", "answers": [_FAILED]}, "x"),
+    Deed("log flood", {"do": "log flood", "answers": [_FAILED]}, "x", limits=_SLOW),
+    Deed("flood of figures", {"do": "metric flood", "answers": [_FAILED]}, "x", limits=_SLOW),
     Deed("malformed JSON", {"answers": ['{"done": ']}, "adapter_malformed"),
     Deed("unknown keys", {"answers": [{"done": {"ok": True, "more": 1}}]}, "adapter_malformed"),
     Deed("a lie", {"answers": [{"done": {"ok": True, "level": "sent"}}]}, "adapter_lying"),

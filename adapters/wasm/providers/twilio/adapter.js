@@ -12,6 +12,10 @@ const endOf = lookup(codes.ends);
 // Nothing follows these. `read` may follow `delivered` only where a message went out as RCS.
 const FINAL = ['delivered', 'read'];
 
+// A status callback that is not answered with 2xx is lost, unless its address asks for more:
+// https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides
+const RETRIED = '#rc=5&rp=all';
+
 const account = () => `https://api.twilio.com/2010-04-01/Accounts/${getConfig('account_sid')}`;
 const authorization = basicAuth('account_sid', 'auth_token');
 
@@ -32,7 +36,7 @@ export const plugin = adapter({
         From: from ?? (service ? undefined : getConfig('from')),
         MessagingServiceSid: service,
         Body: content.text,
-        StatusCallback: callback_url,
+        StatusCallback: callback_url + RETRIED,
       },
     });
     if (answer.error) return unanswered(answer.error);

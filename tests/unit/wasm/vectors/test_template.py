@@ -22,6 +22,19 @@ def test_a_new_adapter_works_at_once(tmp_path):
     assert "my-adapter" not in "".join(path.read_text() for path in files)
 
 
+def test_what_an_earlier_build_was_compiled_to_goes(tmp_path):
+    directory = tmp_path / "acme"
+    create("acme", directory)
+    run(directory)
+    old = set((directory / "dist" / "compiled").iterdir())
+    script = directory / "adapter.js"
+    script.write_text(script.read_text().replace("/v1", "/v2"))
+    assert not run(directory).ok
+    new = set((directory / "dist" / "compiled").iterdir())
+    assert len(new) == len(old)
+    assert not new & old
+
+
 def test_every_function_of_the_sdk_has_its_type():
     here = Path(sdk.__file__).parent
     functions = re.compile(r"^ *export (?:const|function\*?) (\w+)", re.MULTILINE)
