@@ -43,7 +43,9 @@ def test_every_problem_is_documented_and_belongs_to_an_operation(document):
         code
         for operation in operations(document)
         for response in operation["responses"].values()
-        for code in response.get("content", {}).get("application/problem+json", {}).get("examples", {})
+        for code in response.get("content", {})
+        .get("application/problem+json", {})
+        .get("examples", {})
     }
     assert shown | OF_THE_ROUTER == set(PROBLEMS)
     schemas = document["components"]["schemas"]
