@@ -121,7 +121,8 @@ $(PYTHON_READY): .venv/.locked pyproject.toml
 
 # Hermes's own adapters, from JavaScript to WebAssembly.
 ADAPTERS := $(dir $(wildcard adapters/wasm/providers/*/manifest.json))
-ADAPTER_SOURCES := $(wildcard adapters/wasm/providers/*/*.js* adapters/wasm/sdk/*)
+ADAPTER_SOURCES := $(wildcard adapters/wasm/providers/*/*.js* \
+	adapters/wasm/sdk/*.js adapters/wasm/sdk/build.py adapters/wasm/wit/*.wit)
 
 $(ADAPTERS_READY): $(ADAPTER_SOURCES) | $(PYTHON_READY) $(NODE_READY)
 	@echo "adapters: $(notdir $(ADAPTERS:/=))"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,29 @@ import pytest
 from infra.local.demo_adapters import set_up_demo_adapters
 from infra.local.stack import COMPONENTS
 from tests.scenarios.driver import Driver, email, entries, entry
+from tests.scenarios.tenant import Tenant
 from tests.waiting import until
+
+NUMBER = "+15005550006"
+"""Of the demonstration's Twilio account."""
 
 
 @pytest.fixture(scope="session")
-def adapters_stack(tmp_path_factory):
+def tenant():
+    tenant = Tenant()
+    yield tenant
+    tenant.close()
+
+
+@pytest.fixture(scope="session")
+def adapters_stack(tmp_path_factory, tenant):
     """A stack with the provider sandbox, whose first tenant has an account at each."""
-    driver = Driver(tmp_path_factory.mktemp("adapters"), components=COMPONENTS)
+    routes = [{"number": NUMBER, "tenant": "acme", "url": f"{tenant.url}/acme"}]
+    driver = Driver(
+        tmp_path_factory.mktemp("adapters"),
+        components=COMPONENTS,
+        environment={"HERMES_INBOUND": json.dumps(routes)},
+    )
     try:
         driver.start()
         set_up_demo_adapters(driver.stack)
@@ -164,6 +181,19 @@ def test_the_adapter_of_the_same_channel_takes_over_from_the_carrier(hermes):
         message = hermes.ended(sent_by(hermes, "sms", "+4520123456", step))
     assert (message["status"], message["channel"]) == ("delivered", "sms")
     assert entry(message, "submitted")["provider"] == "twilio"
+
+
+def test_a_message_from_a_person_reaches_the_tenant_once(hermes, tenant):
+    url = f"{hermes.stack.providers_url}/inbound"
+    webhook = f"{hermes.stack.api_url}/v1/webhooks/acme/twilio"
+    accounts = f"{hermes.stack.providers_url}/accounts"
+    hermes.http.post(accounts, json={"provider": "twilio", "webhook": webhook}).raise_for_status()
+    said = {"provider": "twilio", "from": "+4520123456", "to": NUMBER, "text": "Stop that, please"}
+    hermes.http.post(url, json=said).raise_for_status()
+    path, _, event = tenant.hears("Stop that, please")
+    assert (path, event["type"]) == ("/acme", "message.received")
+    assert (event["data"]["from"], event["data"]["to"]) == (said["from"], NUMBER)
+    assert len(tenant.heard("Stop that, please")) == 1
 
 
 def test_another_tenant_has_none_of_them(hermes):

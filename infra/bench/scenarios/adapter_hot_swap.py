@@ -44,7 +44,7 @@ _ACCOUNT = {
 
 SWAPS = at_least("versions that were put to use", 10)
 BOTH = at_least("messages that the version with fewer of them took", 100)
-ERRORS = exactly("messages that were not taken", 0)
+ERRORS = exactly("lost: messages that were not taken", 0)
 LOST = exactly("requests that the provider did not see once", 0)
 PAUSE = at_most("longest that a message took beyond the provider's time", 50, "ms")
 

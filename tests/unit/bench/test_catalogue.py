@@ -15,6 +15,7 @@ ASKED_FOR = [
     "mixed-faults",
     "adapter-overhead",
     "adapter-concurrency",
+    "adapter-hot-swap",
     "adapter-hostile",
     "adapter-isolation",
 ]
