@@ -3,9 +3,10 @@
 README.md says what they do. Recipients choose what happens (behaviours.py).
 """
 
+from infra.simulators.options import OptionsError
 from infra.simulators.providers.accounts import Accounts
 from infra.simulators.providers.behaviours import FCM, SENDGRID, TWILIO, WHATSAPP
-from infra.simulators.providers.options import OPTIONS, Options, OptionsError
+from infra.simulators.providers.options import OPTIONS, Options
 from infra.simulators.providers.simulator import Ports, ProviderSandbox
 
 __all__ = [

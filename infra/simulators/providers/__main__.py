@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from infra.simulators.options import SWITCH, Kind
 from infra.simulators.process import run
 from infra.simulators.providers import (
     FCM,
@@ -19,7 +20,6 @@ from infra.simulators.providers import (
     ProviderSandbox,
 )
 from infra.simulators.providers.behaviours import DELIVERED, FCM_ACCEPTED, Behaviour
-from infra.simulators.smsc.kinds import SWITCH, Kind
 
 _TABLES = (
     ("twilio: the last four digits of To", "…{}", TWILIO, DELIVERED),

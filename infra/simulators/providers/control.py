@@ -8,8 +8,8 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct, field
 
+from infra.simulators.options import OptionsError
 from infra.simulators.process import ControlServer
-from infra.simulators.providers.options import OptionsError
 from infra.simulators.providers.record import newest
 
 if TYPE_CHECKING:

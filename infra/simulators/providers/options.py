@@ -9,11 +9,18 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import msgspec
 from msgspec import Struct
 
-from infra.simulators.smsc.kinds import FRACTION, SWITCH, Kind, number, whole
-from infra.simulators.smsc.options import Option, OptionsError
+from infra.simulators.options import (
+    FRACTION,
+    SWITCH,
+    Kind,
+    Option,
+    as_json,
+    changed,
+    number,
+    whole,
+)
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -45,24 +52,11 @@ class Options(Struct, frozen=True, kw_only=True):
         Raises:
             OptionsError: a name is unknown or a value is not right; every such one is named.
         """
-        values: dict[str, Any] = {}
-        problems: dict[str, str] = {}
-        for name, value in changes.items():
-            option = OPTIONS.get(name)
-            if option is None:
-                problems[name] = f"no such option; there are {', '.join(OPTIONS)}"
-                continue
-            try:
-                values[name] = option.kind.read(value)
-            except (ValueError, TypeError, AttributeError):
-                problems[name] = f"expected {option.kind.right}, not {value!r}"
-        if problems:
-            raise OptionsError(problems)
-        return msgspec.structs.replace(self, **values)
+        return changed(self, OPTIONS, changes)
 
     def as_json(self) -> dict[str, Any]:
         """All of them, as `changed` takes them."""
-        return {name: option.kind.show(getattr(self, name)) for name, option in OPTIONS.items()}
+        return as_json(self, OPTIONS)
 
 
 def _read_origin(value: Any) -> str | None:
@@ -125,5 +119,3 @@ OPTIONS: Final[dict[str, Option]] = {
     ),
 }
 """What can be set: the flags, and the keys of PATCH /options."""
-
-__all__ = ["OPTIONS", "Option", "Options", "OptionsError"]

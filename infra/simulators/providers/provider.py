@@ -14,12 +14,12 @@ from typing import Any, Final
 from aiohttp import web
 from msgspec import Struct, field
 
+from infra.simulators.limits import Share, TokenBucket
 from infra.simulators.providers.accounts import Accounts
 from infra.simulators.providers.behaviours import Behaviour, Fault, Signature
 from infra.simulators.providers.courier import Courier
 from infra.simulators.providers.options import Options
 from infra.simulators.providers.record import MAX_BODY, Record, Request
-from infra.simulators.smsc.limits import Share, TokenBucket
 
 MAX_REQUEST: Final = 32 * 1024 * 1024
 """Octets of a request; SendGrid's own limit is 30 MB."""

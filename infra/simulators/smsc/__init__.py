@@ -17,10 +17,11 @@ strange; each is a flag and can be changed on the control port while it runs:
 query_sm, cancel_sm and replace_sm are answered as unknown: generic_nack with ESME_RINVCMDID.
 """
 
+from infra.simulators.options import OptionsError
 from infra.simulators.smsc.behaviours import BEHAVIOURS, DELIVERED, Behaviour
 from infra.simulators.smsc.content import Part, read_payload, read_text
 from infra.simulators.smsc.mo import MobileOriginated
-from infra.simulators.smsc.options import OPTIONS, Options, OptionsError
+from infra.simulators.smsc.options import OPTIONS, Options
 from infra.simulators.smsc.record import Counters, Link, Submit
 from infra.simulators.smsc.schedule import Schedule
 from infra.simulators.smsc.simulator import SmscSimulator

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
+from infra.simulators.options import SWITCH, Kind
 from infra.simulators.process import run
 from infra.simulators.smsc import BEHAVIOURS, DELIVERED, OPTIONS, Options, SmscSimulator
-from infra.simulators.smsc.kinds import SWITCH, Kind
 
 _CONTROL = """\
 control port:

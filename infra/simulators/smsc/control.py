@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from infra.simulators.options import OptionsError
 from infra.simulators.process import ControlServer
 from infra.simulators.smsc.mo import read_mo
-from infra.simulators.smsc.options import OptionsError
 
 if TYPE_CHECKING:
     from infra.simulators.smsc.simulator import SmscSimulator

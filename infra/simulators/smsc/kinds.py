@@ -1,17 +1,11 @@
-"""The kinds of values an option can have: how each is read, and how it is shown.
+"""The kinds of values that only the SMSC simulator's options have."""
 
-A kind reads what JSON gives (a PATCH) and what a command line gives (text); both say the same of a
-bad value: what would be right.
-"""
-
-import json
-import math
-from collections.abc import Callable
 from typing import Any, Final
 
 from msgspec import Struct
 
 from adapters.smpp.protocol.constants import CommandStatus, status_name
+from infra.simulators.options import Kind, choice, whole
 
 _MAX_STATUS: Final = 0xFFFFFFFF
 
@@ -33,69 +27,6 @@ class IdFormat(Struct, frozen=True):
     response: str = "hex"
     receipt: str = "hex"
     width: int = 20
-
-
-class Kind(Struct, frozen=True):
-    """One kind of value. `read` raises ValueError or TypeError when it is none of this kind."""
-
-    right: str
-    """What a value of this kind looks like, to complete "expected …"."""
-    read: Callable[[Any], Any]
-    show: Callable[[Any], Any] = lambda value: value
-    """The value as JSON shows it."""
-    metavar: str = "VALUE"
-
-    def read_text(self, text: str) -> Any:
-        """A value given on a command line: JSON, or bare text."""
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = text
-        return self.read(value)
-
-
-def number(least: float = 0.0, most: float = math.inf, metavar: str = "N") -> Kind:
-    """A number from `least` to `most`."""
-
-    def read(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise TypeError
-        if not (least <= value <= most and math.isfinite(value)):
-            raise ValueError
-        return float(value)
-
-    bounds = f"{least:g} or more" if most == math.inf else f"{least:g} to {most:g}"
-    return Kind(f"a number, {bounds}", read, metavar=metavar)
-
-
-def whole(least: int, most: int) -> Kind:
-    """A whole number from `least` to `most`."""
-
-    def read(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError
-        if not least <= value <= most:
-            raise ValueError
-        return value
-
-    return Kind(f"a whole number, {least} to {most}", read, metavar="N")
-
-
-def choice(*names: str) -> Kind:
-    """One of `names`."""
-
-    def read(value: Any) -> str:
-        if value not in names:
-            raise ValueError
-        return str(value)
-
-    return Kind(f"one of {', '.join(names)}", read, metavar="NAME")
-
-
-def _read_switch(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError
-    return value
 
 
 def _read_status(value: Any) -> int:
@@ -160,9 +91,6 @@ _IN_RESPONSE = choice("hex", "decimal", "text")
 _IN_RECEIPT = choice("hex", "decimal", "text", "padded")
 _WIDTH = whole(1, 60)
 
-SWITCH: Final = Kind("true or false", _read_switch)
-SECONDS: Final = number(0, 86_400, metavar="SECONDS")
-FRACTION: Final = number(0, 1, metavar="FRACTION")
 STATUS: Final = Kind(
     'a command_status other than ESME_ROK, such as "ESME_RTHROTTLED" or "0x408"',
     _read_status,

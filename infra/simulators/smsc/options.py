@@ -7,35 +7,30 @@ and `--help` follow.
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
 from msgspec import Struct, field
 
 from adapters.smpp.protocol.constants import CommandStatus
 from adapters.smpp.protocol.session import DEFAULT_TIMERS, Timers
-from infra.simulators.smsc.kinds import (
+from infra.simulators.options import (
     FRACTION,
-    ID_FORMAT,
     SECONDS,
-    STATUS,
-    STATUS_EVERY,
-    STATUS_OR_NONE,
     SWITCH,
-    IdFormat,
-    Kind,
-    StatusEvery,
+    Option,
+    as_json,
+    changed,
     choice,
     number,
     whole,
 )
+from infra.simulators.smsc.kinds import (
+    ID_FORMAT,
+    STATUS,
+    STATUS_EVERY,
+    STATUS_OR_NONE,
+    IdFormat,
+    StatusEvery,
+)
 from infra.simulators.smsc.receipts import FORMATS, MIXED, STYLES
-
-
-class OptionsError(ValueError):
-    """Options that cannot be set: by name, what is wrong with each and what would be right."""
-
-    def __init__(self, problems: Mapping[str, str]) -> None:
-        super().__init__("; ".join(f"{name}: {problem}" for name, problem in problems.items()))
-        self.problems: Final = dict(problems)
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -80,32 +75,11 @@ class Options(Struct, frozen=True, kw_only=True):
         Raises:
             OptionsError: a name is unknown or a value is not right; every such one is named.
         """
-        values: dict[str, Any] = {}
-        problems: dict[str, str] = {}
-        for name, value in changes.items():
-            option = OPTIONS.get(name)
-            if option is None:
-                problems[name] = f"no such option; there are {', '.join(OPTIONS)}"
-                continue
-            try:
-                values[name] = option.kind.read(value)
-            except (ValueError, TypeError, AttributeError):
-                problems[name] = f"expected {option.kind.right}, not {value!r}"
-        if problems:
-            raise OptionsError(problems)
-        return msgspec.structs.replace(self, **values)
+        return changed(self, OPTIONS, changes)
 
     def as_json(self) -> dict[str, Any]:
         """All that can be changed, as `changed` takes it."""
-        return {name: option.kind.show(getattr(self, name)) for name, option in OPTIONS.items()}
-
-
-class Option(Struct, frozen=True):
-    """One line of OPTIONS."""
-
-    group: str
-    kind: Kind
-    meaning: str
+        return as_json(self, OPTIONS)
 
 
 _ANSWERS = "answers to submissions"

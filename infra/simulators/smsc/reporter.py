@@ -12,8 +12,8 @@ from msgspec import Struct
 from adapters.smpp.protocol.constants import MessageState
 from adapters.smpp.protocol.pdu import DataSm, PduError, SubmitSm
 from adapters.smpp.protocol.session import SmscSession
+from infra.simulators.limits import Share
 from infra.simulators.smsc.behaviours import Behaviour
-from infra.simulators.smsc.limits import Share
 from infra.simulators.smsc.options import Options
 from infra.simulators.smsc.outbox import Delivery, Outbox
 from infra.simulators.smsc.receipts import id_in_receipt, style_of, write_receipt

@@ -15,10 +15,10 @@ from typing import Any, Final, cast
 from adapters.smpp.protocol.constants import CommandStatus, status_name
 from adapters.smpp.protocol.pdu import Bind, DataSm, SubmitSm
 from adapters.smpp.protocol.session import SmscSession
+from infra.simulators.limits import TokenBucket
 from infra.simulators.smsc.behaviours import BEHAVIOURS, DELIVERED, Behaviour
 from infra.simulators.smsc.content import read_payload
 from infra.simulators.smsc.control import Control
-from infra.simulators.smsc.limits import TokenBucket
 from infra.simulators.smsc.line import Line
 from infra.simulators.smsc.mo import MobileOriginated, mo_deliveries
 from infra.simulators.smsc.options import Options

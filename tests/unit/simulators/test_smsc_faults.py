@@ -15,9 +15,9 @@ from adapters.smpp.protocol.pdu import (
     encode,
 )
 from adapters.smpp.protocol.session import BindRefused, CloseReason, LinkLost, Timers
+from infra.simulators.limits import Share, TokenBucket
 from infra.simulators.smsc import Options, SmscSimulator
 from infra.simulators.smsc.kinds import StatusEvery
-from infra.simulators.smsc.limits import Share, TokenBucket
 from tests.unit.simulators.esme import BIND, Esme, message
 from tests.waiting import eventually
 

@@ -5,9 +5,10 @@ import sys
 
 import pytest
 
+from infra.simulators.options import SWITCH
 from infra.simulators.smsc import OPTIONS, Options, OptionsError
 from infra.simulators.smsc.__main__ import parser
-from infra.simulators.smsc.kinds import SWITCH, IdFormat, StatusEvery
+from infra.simulators.smsc.kinds import IdFormat, StatusEvery
 
 GOOD = [
     ("rate", 200, 200.0),
