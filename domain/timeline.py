@@ -65,6 +65,10 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     status: Status | None = None
 
 
+RECEIPTS_LISTED = 200
+"""Receipts that each have a line in a timeline; of those beyond, only what proves more."""
+
+
 class Record(msgspec.Struct, omit_defaults=True):
     """A message's progress as the cascade keeps it in Restate and leaves it in the message log.
 
@@ -83,6 +87,14 @@ class Record(msgspec.Struct, omit_defaults=True):
     def has_receipt(self, receipt_id: str | None) -> bool:
         """True when the timeline shows this report already."""
         return receipt_id is not None and any(e.receipt_id == receipt_id for e in self.timeline)
+
+    def has_enough_of(self, level: Level | None) -> bool:
+        """True when a report of this level is one of a flood: it proves nothing more, and the
+        timeline shows RECEIPTS_LISTED of them."""
+        if level is None or self.level is None or not self.level.reaches(level):
+            return False
+        listed = sum(entry.event is Event.RECEIPT for entry in self.timeline)
+        return listed >= RECEIPTS_LISTED
 
 
 class Snapshot(msgspec.Struct, frozen=True):

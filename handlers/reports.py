@@ -37,6 +37,10 @@ can be mended, and the report is still there."""
 
 _SHOWN_FOR = timedelta(hours=1)
 
+_MAX_STATUS = 64
+"""Characters of a provider's own code or status that are kept, and of a detail below."""
+_MAX_DETAIL = 500
+
 
 class WebhookCall(msgspec.Struct, frozen=True):
     """A webhook whose signature is good, for one tenant's adapter."""
@@ -47,6 +51,13 @@ class WebhookCall(msgspec.Struct, frozen=True):
     received_at: Moment
 
 
+class Told(msgspec.Struct):
+    """Who is to hear what: messages by their id, deliveries by their idempotency key."""
+
+    receipts: list[tuple[str, Receipt]] = []
+    deliveries: list[tuple[str, InboundDelivery]] = []
+
+
 class AdapterHost(Protocol):
     """Runs adapters."""
 
@@ -55,7 +66,7 @@ class AdapterHost(Protocol):
 
 
 CALL: JsonSerde[WebhookCall] = JsonSerde(WebhookCall)
-_REPORTED: JsonSerde[Reported] = JsonSerde(Reported)
+_TOLD: JsonSerde[Told] = JsonSerde(Told)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -74,48 +85,68 @@ def create_adapter_reports(host: AdapterHost, reference_key: bytes, routes: Rout
     async def read(ctx: Context, call: WebhookCall) -> None:
         """Tell each message what was reported, and each tenant what people wrote."""
 
-        async def look() -> Reported:
-            return await host.report(call.tenant, call.adapter, call.webhook)
-
-        reported = await ctx.run_typed("read it", look, RunOptions(serde=_REPORTED))
-        for report in reported.reports:
-            told = report.reference or call.webhook.query.get("ref", "")
-            attempted = reference.read(reference_key, call.tenant, call.adapter, told)
-            if attempted is None:
-                logger.info("%s of %s reports on nothing of ours", call.adapter, call.tenant)
-                continue
-            receipt = receipt_of(report, attempted.attempt, call.adapter, call.received_at)
-            ctx.generic_send("Message", "receipt", _encode(receipt), key=attempted.message)
-        for text in reported.inbound:
-            delivery = _delivery(text, call, routes)
-            if delivery is None:
-                logger.warning("nobody is told of a message to %s (%s)", text.to, call.adapter)
-                continue
-            ctx.generic_send(
-                "Inbound",
-                "deliver",
-                _encode(delivery),
-                idempotency_key=f"{call.tenant}/{call.adapter}/{text.id}",
+        async def look() -> Told:
+            return told(
+                call,
+                await host.report(call.tenant, call.adapter, call.webhook),
+                reference_key,
+                routes,
             )
+
+        found = await ctx.run_typed("read it", look, RunOptions(serde=_TOLD))
+        for message, receipt in found.receipts:
+            ctx.generic_send("Message", "receipt", _encode(receipt), key=message)
+        for key, delivery in found.deliveries:
+            ctx.generic_send("Inbound", "deliver", _encode(delivery), idempotency_key=key)
 
     return reports
 
 
+def told(call: WebhookCall, reported: Reported, reference_key: bytes, routes: Routes) -> Told:
+    """Whom a webhook's reports and messages are for. What is nobody's is left out, and logged."""
+    found = Told()
+    for report in reported.reports:
+        named = report.reference or call.webhook.query.get("ref", "")
+        attempted = reference.read(reference_key, call.tenant, call.adapter, named)
+        if attempted is None:
+            logger.info("%s of %s reports on nothing of ours", call.adapter, call.tenant)
+            continue
+        receipt = receipt_of(report, attempted.attempt, call.adapter, call.received_at)
+        found.receipts.append((attempted.message, receipt))
+    for text in reported.inbound:
+        delivery = _delivery(text, call, routes)
+        if delivery is None:
+            logger.warning("nobody is told of a message to %s (%s)", text.to, call.adapter)
+            continue
+        found.deliveries.append((f"{call.tenant}/{call.adapter}/{text.id}", delivery))
+    return found
+
+
 def receipt_of(report: Report, attempt: int, adapter: str, received_at: datetime) -> Receipt:
-    """The report as the cascade takes it. Its id is the provider's, which repeats it."""
+    """The report as the cascade takes it. Its id is the provider's, which repeats it.
+
+    Nothing is reported before it happens: a time beyond `received_at` would bring the message's
+    end forward.
+    """
     failure = None
-    if report.failure is not None:
-        failure = Failure(report.failure.code, report.failure.provider_code, report.failure.detail)
+    if (said := report.failure) is not None:
+        failure = Failure(
+            said.code, _cut(said.provider_code, _MAX_STATUS), _cut(said.detail, _MAX_DETAIL)
+        )
     return Receipt(
         attempt=attempt,
-        at=report.at or received_at,
+        at=min(report.at or received_at, received_at),
         level=report.level,
         failure=failure,
         provider=adapter,
-        provider_status=report.provider_status,
+        provider_status=_cut(report.provider_status, _MAX_STATUS),
         id=f"{adapter}/{report.id}",
         final=report.final,
     )
+
+
+def _cut(text: str | None, most: int) -> str | None:
+    return None if text is None else text[:most]
 
 
 def _delivery(text: InboundText, call: WebhookCall, routes: Routes) -> InboundDelivery | None:

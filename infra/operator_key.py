@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from infra.key_files import make_once
+from adapters.key_file import make_once
 from infra.settings import ConfigurationError, Settings
 
 

@@ -343,6 +343,8 @@ class Journey:
             heard = await signal
         except TerminalError:
             return None
+        if isinstance(heard, Receipt) and self.record.has_enough_of(heard.level):
+            return None
         if isinstance(heard, Receipt) and heard.id is not None:
             known = self.record.has_receipt(heard.id) or any(r.id == heard.id for r in self._early)
             return None if known else heard

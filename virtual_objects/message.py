@@ -29,7 +29,7 @@ from domain.failures import Failure, FailureCode
 from domain.message import DeliveryPolicy, MessageOrder, Step
 from domain.ports import MessageLog
 from domain.providers import Turn
-from domain.timeline import Entry, Event, Snapshot, Status
+from domain.timeline import Entry, Event, Record, Snapshot, Status
 from virtual_objects.journey import ORDER, SIGNAL, SNAPSHOT, STATE, Journey, PauseOver, TimedOut
 
 CALLBACK: JsonSerde[StatusCallback] = JsonSerde(StatusCallback)
@@ -130,11 +130,13 @@ def create_message_object(
         receipt = identified(_RECEIPT.read(body))
         held = await ctx.get(STATE, serde=SNAPSHOT)
         record = held.record if held is not None else None
-        if record is not None and record.has_receipt(receipt.id):
+        if record is not None and (
+            record.has_receipt(receipt.id) or record.has_enough_of(receipt.level)
+        ):
             return
         ref = record.refs.get(receipt.attempt) if record is not None else None
         if ref is None:
-            entry = late(receipt)
+            entry = late(receipt, record)
             await ctx.run_typed("log it", log.late_receipt, RunOptions(), ctx.key(), entry)
             return
         ctx.resolve_awakeable(ref, receipt, serde=SIGNAL)
@@ -310,10 +312,12 @@ def identified(receipt: Receipt) -> Receipt:
     return msgspec.structs.replace(receipt, id=name)
 
 
-def late(receipt: Receipt) -> Entry:
-    """The timeline entry of a receipt that came after the end."""
+def late(receipt: Receipt, record: Record | None) -> Entry:
+    """The timeline entry of a receipt that came after the end, and stands after it: providers'
+    clocks differ, and some tell whole seconds."""
+    ended_at = record.ended_at if record is not None else None
     return Entry(
-        receipt.at,
+        receipt.at if ended_at is None else max(receipt.at, ended_at),
         Event.RECEIPT,
         attempt=receipt.attempt,
         provider=receipt.provider,

@@ -43,6 +43,8 @@ HELD = 2000
 """Requests of one priority or higher ones that wait here at once; more are told to come back."""
 REBIND_PATIENCE = 1.0
 """Seconds that a request waits for a carrier to come back when all are gone."""
+SAID_BEFORE = 0.25
+"""Seconds before a request's `not_after` at which waiting for a carrier ends."""
 KEEP = 8 * 86400.0
 """Seconds for which the journal is kept: longer than any message lives."""
 
@@ -147,7 +149,8 @@ class BindPool:
         if time_left <= 0:
             too_late = _failed(Failure(FailureCode.TOO_LATE), begun_at)
             return await self._known(request, begun_at) or too_late
-        until = self._loop.time() + min(HOLD, time_left)
+        # Said before the step's own timer fires, that nothing was sent is still heard.
+        until = self._loop.time() + max(min(HOLD, time_left - SAID_BEFORE), 0.0)
         try:
             lease = await self._lease(request, candidates, until)
         except Unavailable as unavailable:

@@ -21,8 +21,9 @@ from domain.message import Category, Level, Moment
 
 CONTRACT_VERSION: Final = "1.0.0"
 
-MAX_REPORTS: Final = 2_000
-"""Reports and messages from people in one answer; SendGrid posts about a thousand at a time."""
+MAX_REPORTS: Final = 20_000
+"""Reports and messages from people in one answer. SendGrid posts about a thousand at a time; a
+body of at most 2 MiB, in which each takes a hundred octets, holds hardly more than these."""
 
 ErrorKind = Literal[
     "forbidden",  # the URL, a header or the method is not allowed

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote
 from weakref import WeakValueDictionary
 
@@ -37,10 +37,13 @@ from adapters.wasm.runtime.faults import AdapterFailed
 from adapters.wasm.runtime.guests import Guests
 from adapters.wasm.runtime.imports import Call, GuestSink, link
 from adapters.wasm.runtime.instance import Instance
+from adapters.wasm.runtime.room import BUDGET_MB, OWN_MB, Room
+from adapters.wasm.runtime.timely import Timely, TooLate
 from adapters.wasm.runtime.turns import Turns
 from adapters.wasm.verdict import (
     MAX_DETAIL,
     broken,
+    busy,
     failed,
     failure_of,
     hold_to_truth,
@@ -63,6 +66,11 @@ SICK_AFTER: Final = 3
 _THREADS: Final = 8
 _MAX_GUESTS: Final = 512
 _SWEEP: Final = 10.0
+_LONG: Final = 32_768
+"""Octets of a payload that the event loop should not wait for: a webhook of 1,000 events holds it
+for 30 ms, one of 2 MB for 100 ms."""
+_ROOM_WITHIN: Final = 30.0
+"""Seconds that a report or a check waits for its tenant's calls under way."""
 
 _MESSAGE: Final = msgspec.json.Encoder()
 _SEND: Final = msgspec.json.Decoder(Answer[SendResult])
@@ -80,11 +88,17 @@ class Ports(Protocol):
         """What the guest is given in the place of a secret."""
 
 
+class _NoRoom(Exception):
+    """The tenant's calls under way hold as much memory as they may."""
+
+
 class AdapterHost:
     """One for a process, on one event loop.
 
-    Hermes's own adapters, those built in `own`, run on the loop: a tenth of a millisecond each. A
-    tenant's run in threads, one at a time for each tenant: whatever it does, it is its own time.
+    Hermes's own adapters, those built in `own`, run on the loop: a tenth of a millisecond each,
+    unless they are given much to read. A tenant's run in threads, one at a time for each tenant:
+    whatever it does, it is its own time. The calls of a tenant that are under way share a budget
+    of memory (`runtime/room.py`).
     `public_url` is where providers reach us, without a path; `artifacts` a directory of our own.
     """
 
@@ -111,7 +125,9 @@ class AdapterHost:
         self._artifacts = Artifacts(artifacts, self._engine)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="adapter")
         self._turns = Turns()
+        self._room = Room()
         self._tenants: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._loaders: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._guests: OrderedDict[tuple[str, str, str, int], Guests] = OrderedDict()
         self._loading: dict[tuple[str, str, str, int], asyncio.Task[Guests]] = {}
         self._failures: dict[tuple[str, str, str], int] = {}
@@ -122,7 +138,8 @@ class AdapterHost:
         """Let the tenant's active version hand over one attempt.
 
         Raises nothing but cancellation. What the guest says is not believed where the requests
-        that it made say otherwise.
+        that it made say otherwise. None of them begins after the request's `not_after`. BUSY when
+        the tenant has no room for another call.
         """
         begun_at = datetime.now(UTC)
         installed = self._registry.active(request.tenant, adapter)
@@ -133,8 +150,13 @@ class AdapterHost:
         await self._turns.take()
         try:
             message = _MESSAGE.encode(self._message(request, installed))
-            result = await self._run(installed, "on-message", message, _SEND, exchanges)
+            timely = Timely(self._egress.port(installed), request.not_after, begun_at)
+            result = await self._run(installed, "on-message", message, _SEND, exchanges, timely)
             hold_to_truth(result, exchanges)
+        except TooLate:
+            return failed(adapter, begun_at, Failure(FailureCode.TOO_LATE))
+        except _NoRoom as error:
+            return busy(adapter, begun_at, str(error))
         except AdapterFailed as error:
             log.warning(
                 "adapter %s of %s failed: %s",
@@ -153,7 +175,8 @@ class AdapterHost:
         """What a webhook's body says, its signature checked already.
 
         Read by the version that made the attempt, where the webhook names one in `ref` and it is
-        kept; otherwise by the active one. Raises AdapterFailed.
+        kept; otherwise by the active one. Raises AdapterFailed, "deadline" when the tenant's other
+        calls left no room for it.
         """
         installed = await self._version(tenant, adapter, webhook.query.get("ref"))
         if installed is None:
@@ -186,7 +209,7 @@ class AdapterHost:
     async def configure(self, installed: Installed) -> None:
         """Try a configuration: a new instance and its on-configure. Raises AdapterFailed."""
         guests = await self._load(installed)
-        instance = await self._compute(guests, guests.fresh, guests.call())
+        instance: Instance = await self._runner(guests)(guests.fresh, guests.call())
         instance.close()
 
     async def close(self) -> None:
@@ -208,25 +231,50 @@ class AdapterHost:
         payload: bytes | None,
         decoder: msgspec.json.Decoder[Answer[Done]],
         exchanges: list[Exchange],
+        timely: Timely | None = None,
     ) -> Done:
+        """One whole call; a delivery, which is `timely`, does not wait for room."""
         guests = await self._of(installed)
+        tenant = installed.tenant
+        megabytes = OWN_MB if guests.on_loop else installed.manifest.limits.memory_mb
+        if timely is None:
+            await self._wait_for_room(tenant, megabytes)
+        elif not self._room.take(tenant, megabytes):
+            raise _NoRoom(f"{self._room.used(tenant):,} MB are in use by calls under way")
+        try:
+            self._free_idle(guests, megabytes)
+            return await self._call(guests, export, payload, decoder, exchanges, timely)
+        finally:
+            self._room.give_back(tenant, megabytes)
+
+    async def _call(
+        self,
+        guests: Guests,
+        export: str,
+        payload: bytes | None,
+        decoder: msgspec.json.Decoder[Answer[Done]],
+        exchanges: list[Exchange],
+        timely: Timely | None,
+    ) -> Done:
+        installed = guests.installed
         if guests.uses_store:
             guests.values = await self._values.load(installed.tenant, installed.adapter)
         call = guests.call()
-        instance = guests.warm() or await self._compute(guests, guests.fresh, call)
-        run = self._on_loop if guests.on_loop else self._in_thread(installed.tenant)
+        run = self._runner(guests)
+        instance = guests.warm() or await run(guests.fresh, call)
+        port = timely or self._egress.port(installed)
+
+        async def in_time(function: Callable[..., Done], *arguments: object) -> Any:
+            return await run(timely.within(function) if timely else function, *arguments)
+
         try:
-            done = await drive(
-                instance,
-                call,
-                export,
-                payload,
-                decoder,
-                self._egress.port(installed),
-                exchanges,
-                run,
-            )
+            done = await drive(instance, call, export, payload, decoder, port, exchanges, in_time)
         except AdapterFailed:
+            guests.give_back(instance)
+            raise
+        except TooLate:
+            # Within a call of a guest's there is no beginning another one.
+            instance.broken = instance.broken or bool(exchanges)
             guests.give_back(instance)
             raise
         # On cancellation it may be running still: it is left to whoever holds it last.
@@ -238,26 +286,63 @@ class AdapterHost:
             await self._save(guests, call)
         return done
 
-    async def _compute(
-        self, guests: Guests, make: Callable[[Call], Instance], call: Call
-    ) -> Instance:
-        run = self._on_loop if guests.on_loop else self._in_thread(guests.installed.tenant)
-        instance: Instance = await run(make, call)
-        return instance
+    async def _wait_for_room(self, tenant: str, megabytes: int) -> None:
+        try:
+            await self._room.wait(tenant, megabytes, _ROOM_WITHIN)
+        except TimeoutError:
+            raise AdapterFailed(
+                "deadline", f"other calls left no room within {_ROOM_WITHIN:.0f} s"
+            ) from None
 
-    async def _on_loop(self, function: Callable[..., Done], *arguments: object) -> Done:
-        await self._turns.take()
-        return function(*arguments)
+    def _free_idle(self, wanted: Guests, megabytes: int) -> None:
+        """Free what a tenant's other guests keep warm, as far as a new one has no room beside it.
+
+        Otherwise one with many adapters would have the budget once for each of them.
+        """
+        if wanted.on_loop or wanted.idle:
+            return
+        tenant = wanted.installed.tenant
+        others = [
+            each
+            for each in self._guests.values()
+            if each.installed.tenant == tenant and not each.on_loop
+        ]
+        over = self._room.used(tenant) + sum(each.idle_mb for each in others) - BUDGET_MB
+        for each in others:
+            while over > 0 and each.idle:
+                over -= each.installed.manifest.limits.memory_mb
+                each.free_one()
+
+    # --- where guests run -------------------------------------------------------------------
+
+    def _runner(self, guests: Guests) -> Run:
+        in_thread = self._in_thread(guests.installed.tenant)
+        if not guests.on_loop:
+            return in_thread
+
+        async def run(function: Callable[..., Done], *arguments: object) -> Any:
+            if any(isinstance(each, bytes) and len(each) > _LONG for each in arguments):
+                return await in_thread(function, *arguments)
+            await self._turns.take()
+            return function(*arguments)
+
+        return run
 
     def _in_thread(self, tenant: str) -> Run:
-        turn = self._tenants.get(tenant)
-        if turn is None:
-            turn = self._tenants[tenant] = asyncio.Lock()
+        turn = _lock_of(self._tenants, tenant)
 
         async def run(function: Callable[..., Done], *arguments: object) -> Done:
-            loop = asyncio.get_running_loop()
-            async with turn:
-                return await loop.run_in_executor(self._threads, function, *arguments)
+            await turn.acquire()
+            try:
+                running = asyncio.get_running_loop().run_in_executor(
+                    self._threads, function, *arguments
+                )
+            except BaseException:
+                turn.release()
+                raise
+            # Whoever waits may be cancelled; the guest goes on, and it is its tenant's turn still.
+            running.add_done_callback(lambda _: turn.release())
+            return await asyncio.shield(running)
 
         return run
 
@@ -308,7 +393,9 @@ class AdapterHost:
 
     async def _load(self, installed: Installed) -> Guests:
         try:
-            program = await asyncio.to_thread(self._artifacts.load, installed.component)
+            # One at a time for each tenant: all of them share the threads.
+            async with _lock_of(self._loaders, installed.tenant):
+                program = await asyncio.to_thread(self._artifacts.load, installed.component)
         except OSError as error:
             raise AdapterFailed("component", f"it cannot be read: {error.strerror}") from None
         values = await self._values.load(installed.tenant, installed.adapter)
@@ -368,6 +455,13 @@ class AdapterHost:
 
 def _key(installed: Installed) -> tuple[str, str, str, int]:
     return (installed.tenant, installed.adapter, installed.version, installed.revision)
+
+
+def _lock_of(locks: WeakValueDictionary[str, asyncio.Lock], tenant: str) -> asyncio.Lock:
+    lock = locks.get(tenant)
+    if lock is None:
+        lock = locks[tenant] = asyncio.Lock()
+    return lock
 
 
 def _digests(providers: Path) -> Sequence[str]:

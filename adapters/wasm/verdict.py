@@ -13,9 +13,16 @@ from adapters.wasm.runtime.faults import AdapterFailed, Fault
 from domain.delivery import DeliveryRequest, Submission, SubmissionState
 from domain.failures import Failure, FailureCode
 
+_OURS: Final = frozenset({FailureCode.TOO_LATE, FailureCode.TTL_EXPIRED, FailureCode.CANCELED})
+"""What only Hermes can know. The cascade repeats at once what was too late: a guest that always
+said so would be asked without end."""
+
 MAX_DETAIL: Final = 500
 MAX_CODE: Final = 64
 """Characters of what a guest says of a failure; the rest is cut."""
+
+_BUSY_FOR: Final = 1.0
+"""Seconds until a tenant's calls under way have probably made room."""
 
 _CODES: Final[dict[Fault, FailureCode]] = {
     # A slow moment of this machine is no fault of the adapter's: worth another attempt.
@@ -50,7 +57,10 @@ def refusal(
 
 
 def hold_to_truth(result: SendResult, exchanges: Sequence[Exchange]) -> None:
-    """Raise AdapterFailed("lying") for an `ok` that no answer of the provider's bears out."""
+    """Raise AdapterFailed("lying") for an `ok` that no answer of the provider's bears out, and for
+    what is not a guest's to say."""
+    if result.code in _OURS:
+        raise AdapterFailed("lying", f"it says {result.code.value}, which only Hermes can know")
     if not result.ok or any(each.in_doubt for each in exchanges):
         return
     answers = [each.answer for each in exchanges]
@@ -91,9 +101,9 @@ def submission(
     detail = result.detail[:MAX_DETAIL] if result.detail else None
     if code is FailureCode.OUTCOME_UNKNOWN:
         return _unknown(adapter, begun_at, provider_code, detail)
-    busy = code is FailureCode.PROVIDER_THROTTLED
+    throttled = code is FailureCode.PROVIDER_THROTTLED
     return Submission(
-        SubmissionState.BUSY if busy else SubmissionState.FAILED,
+        SubmissionState.BUSY if throttled else SubmissionState.FAILED,
         at=now,
         begun_at=begun_at,
         provider=adapter,
@@ -121,6 +131,18 @@ def _unknown(
         begun_at=begun_at,
         provider=adapter,
         failure=Failure(FailureCode.OUTCOME_UNKNOWN, provider_code, detail),
+    )
+
+
+def busy(adapter: str, begun_at: datetime, detail: str) -> Submission:
+    """An attempt that nothing was done for: the tenant has too many under way."""
+    return Submission(
+        SubmissionState.BUSY,
+        at=datetime.now(UTC),
+        begun_at=begun_at,
+        provider=adapter,
+        failure=Failure(FailureCode.PROVIDER_THROTTLED, "adapter_busy", detail),
+        retry_after=_BUSY_FOR,
     )
 
 

@@ -199,7 +199,7 @@ def message_view(
         category=order.category,
         delivery_policy=order.policy,
         to=order.to,
-        plan=order.plan,
+        plan=tuple(msgspec.structs.replace(step, adapters=()) for step in order.plan),
         metadata=order.metadata,
         channel=record.channel,
         level=record.level,

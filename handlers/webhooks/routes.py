@@ -19,6 +19,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from adapters.wasm import reference
 from adapters.wasm.contract import Webhook
 from adapters.wasm.installed import Installed, Registry
 from adapters.wasm.manifest import TwilioWebhook
@@ -68,12 +69,14 @@ class ReportSink(Protocol):
 class Webhooks:
     """What the routes work with. `public_url` is how the providers see us, without a path.
 
-    `seen` counts requests by tenant, adapter and what became of them.
+    `reference_key` is what our references are signed with. `seen` counts requests by tenant,
+    adapter and what became of them.
     """
 
     registry: Registry
     sink: ReportSink
     public_url: str
+    reference_key: bytes
     clock: Callable[[], datetime]
     seen: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
@@ -90,7 +93,7 @@ def add_routes(router: APIRouter, webhooks: Webhooks | None) -> None:
         if webhooks is None:
             raise Problem("not_found")
         tenant, adapter = request.path_params["tenant"], request.path_params["adapter"]
-        installed = webhooks.registry.active(tenant, adapter)
+        installed = await _installed(webhooks, tenant, adapter, request.query_params.get("ref", ""))
         if installed is None or installed.manifest.webhook is None:
             raise Problem("not_found")
         body = await _body(request)
@@ -157,6 +160,21 @@ def add_routes(router: APIRouter, webhooks: Webhooks | None) -> None:
             upload="*/*" if method == "POST" else None,
             open_to_all=True,
         )
+
+
+async def _installed(webhooks: Webhooks, tenant: str, adapter: str, ref: str) -> Installed | None:
+    """The version in use; of an adapter that was taken out of use, the one that made the attempt
+    which the address names."""
+    active = webhooks.registry.active(tenant, adapter)
+    if active is None and await webhooks.registry.refresh():
+        # It was put to use a moment ago: some providers call at once.
+        active = webhooks.registry.active(tenant, adapter)
+    if active is not None:
+        return active
+    named = reference.read(webhooks.reference_key, tenant, adapter, ref)
+    if named is None:
+        return None
+    return await webhooks.registry.pinned(tenant, adapter, named.version)
 
 
 async def _body(request: Request) -> bytes:

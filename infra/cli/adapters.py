@@ -247,7 +247,9 @@ def remove(api: ApiClient, name: str, version: str | None, yes: bool, json_outpu
     Attempts under way finish on it. One that comes with Hermes stays available.
     """
     what = f"{name} {version}" if version else name
-    if sys.stdin.isatty() and not yes:
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError(f"{what} would be removed: say --yes")
         click.confirm(f"Remove {what}?", abort=True)
     path = f"{_path(name)}/versions/{quote(version, safe='')}" if version else _path(name)
     _tell(api.ask("DELETE", path), f"{what} is removed.", json_output)

@@ -13,6 +13,7 @@ import click
 
 from infra import settings
 from infra.local.demo_keys import DEMO_TENANTS, key_file, read_demo_keys
+from infra.local.running import find_running
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -160,8 +161,10 @@ def load_settings() -> settings.Settings:
 def _default_base() -> str:
     if url := os.environ.get("HERMES_API_URL"):
         return url
-    api = load_settings().api
-    return f"http://{api.host}:{api.port}"
+    settings = load_settings()
+    running = find_running(settings.data_dir)
+    port = settings.api.port if running is None else running.ports.api
+    return f"http://{settings.api.host}:{port}"
 
 
 def _key(tenant: str | None) -> str:

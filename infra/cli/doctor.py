@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import http.client
 import json
 import shutil
@@ -24,6 +23,7 @@ from infra.cli.console import as_json, console, print_json
 from infra.cli.operator import PoolClient
 from infra.local.demo_keys import DEMO_TENANTS, key_file, read_demo_keys
 from infra.local.ports import HOST, Ports, holder, in_use
+from infra.local.running import Running, find_running
 from infra.local.stack import ROOT, StackError, restate_server
 from infra.operator_key import known_operator_key
 
@@ -50,15 +50,6 @@ class Finding:
     verdict: Verdict
     found: str
     advice: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """The stack that `hermes up` runs on this data directory."""
-
-    pid: int
-    ports: Ports
-    pids: frozenset[int]
 
 
 @click.command()
@@ -193,25 +184,6 @@ def check_space(data_dir: Path) -> Finding:
     if free < _LITTLE_SPACE:
         return Finding("disk", Verdict.WARN, found, "make room")
     return Finding("disk", Verdict.OK, found)
-
-
-def find_running(data_dir: Path) -> Running | None:
-    """The stack that holds the data directory's lock, None when nobody does."""
-    try:
-        with (data_dir / "stack.lock").open() as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return None
-            except OSError:
-                pass
-        state = json.loads((data_dir / "stack.json").read_text())
-        return Running(
-            pid=state["pid"],
-            ports=Ports(**state["ports"]),
-            pids=frozenset(state["components"].values()),
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def check_ports(ports: Ports, running: Running | None) -> Iterator[Finding]:

@@ -95,7 +95,7 @@ def _path(name: str) -> str:
 def _default_base() -> str:
     if url := os.environ.get("HERMES_POOL_URL"):
         return url
-    from infra.cli.doctor import find_running
+    from infra.local.running import find_running
 
     settings = load_settings()
     running = find_running(settings.data_dir)

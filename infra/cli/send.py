@@ -58,10 +58,13 @@ class _Plan(click.ParamType):
             return value
         steps: list[dict[str, Any]] = []
         for part in str(value).split(","):
-            channel, separator, timeout = part.strip().partition(":")
-            if not channel or (separator and not timeout):
-                self.fail(f"{value!r} is not a plan such as sms:30,email", param, ctx)
+            named, separator, timeout = part.strip().partition(":")
+            channel, at, provider = named.partition("@")
+            if not channel or (separator and not timeout) or (at and not provider):
+                self.fail(f"{value!r} is not a plan such as sms@twilio:30,email", param, ctx)
             step: dict[str, Any] = {"channel": channel}
+            if provider:
+                step["provider"] = provider
             if timeout:
                 step["timeout"] = _Duration().convert(timeout, param, ctx)
             steps.append(step)
@@ -82,7 +85,9 @@ class _Plan(click.ParamType):
 @click.option("--subject", help="The email's subject.")
 @click.option("--html", help="The email's HTML part.")
 @click.option(
-    "--plan", type=_Plan(), help="Channels in order, with timeouts: sms:30s,email [all, in turn]."
+    "--plan",
+    type=_Plan(),
+    help="Channels in order, with providers and timeouts: sms@twilio:30s,email [all, in turn].",
 )
 @click.option("--ttl", type=_Duration(), help="When to give up: 90, 30m, 2h [by category].")
 @click.option("--send-at", metavar="TIME", help="Not before: 2026-01-31T09:00:00+01:00.")

@@ -38,12 +38,13 @@ def set_up_demo_adapters(stack: Stack) -> list[str]:
     accounts = _ask("GET", f"{stack.providers_url}/accounts")
     for name, keys in _WANTED.items():
         adapter = f"{stack.api_url}/v1/adapters/{name}"
-        if _ask("GET", adapter, key=stack.keys[TENANT])["active"] is not None:
-            continue
         account = accounts[name][0]
         if "webhook" in account:
+            # Each time: the API may have moved to another port.
             webhook = f"{stack.api_url}/v1/webhooks/{TENANT}/{name}"
             _ask("POST", f"{stack.providers_url}/accounts", {"provider": name, "webhook": webhook})
+        if _ask("GET", adapter, key=stack.keys[TENANT])["active"] is not None:
+            continue
         values = {**{key: account[key] for key in keys}, **_MORE.get(name, {})}
         key = stack.keys[TENANT]
         _ask("PUT", f"{adapter}/configuration", {"configuration": values}, key=key)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from adapters.telemetry.adapters import AdapterCollector, GuestTelemetry
 from adapters.wasm.egress import Egress
 from adapters.wasm.host import AdapterHost
-from adapters.wasm.installed import Installed
+from adapters.wasm.installed import Health, Installed, Registry
 from adapters.wasm.store.management import AdapterStore
 from adapters.wasm.store.registry import SqliteRegistry
 from adapters.wasm.store.values import SqliteValueStore
@@ -32,6 +31,15 @@ _KEPT: Final = 86_400.0
 """Seconds that a version stays after its removal: providers report late."""
 _STARTED: Final = 2.0
 """Seconds after which a new adapter is asked for its health: it is wanted soon."""
+_LOOKED: Final = 1.0
+"""Seconds between two looks at which adapters are due."""
+
+
+class HealthCheck(Protocol):
+    """Asks adapters how they are."""
+
+    async def check(self, installed: Installed) -> Health:
+        """What one says. Raises nothing but cancellation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +71,8 @@ async def adapters(settings: Settings, *, checks: bool) -> AsyncIterator[Adapter
     )
     tasks = [asyncio.create_task(_follow(registry))]
     if checks:
-        tasks.append(asyncio.create_task(_check(registry, host, settings.adapters.health_interval)))
+        interval = settings.adapters.health_interval
+        tasks.append(asyncio.create_task(check_health(registry, host, interval)))
     try:
         yield Adapters(registry, host, telemetry, key)
     finally:
@@ -126,27 +135,43 @@ async def _follow(registry: SqliteRegistry) -> None:
         await asyncio.sleep(_REFRESHED_EVERY)
 
 
-async def _check(registry: SqliteRegistry, host: AdapterHost, interval: float) -> None:
-    """Ask every adapter in use for its health: once soon after it is, then at the interval."""
+async def check_health(
+    registry: Registry,
+    host: HealthCheck,
+    interval: float,
+    *,
+    first_after: float = _STARTED,
+    look_every: float = _LOOKED,
+) -> None:
+    """Ask every adapter in use for its health: once soon after it is, then at the interval.
+
+    Ends by being canceled, and the checks under way with it.
+    """
     loop = asyncio.get_running_loop()
     due: dict[tuple[str, str, str, int], float] = {}
-    running: set[asyncio.Task[None]] = set()
+    running: dict[tuple[str, str, str, int], asyncio.Task[None]] = {}
 
     async def check(installed: Installed) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            try:
-                await registry.note_health(installed, await host.check(installed))
-            except Exception:
-                logger.exception("health of %s/%s", installed.tenant, installed.adapter)
+        try:
+            await registry.note_health(installed, await host.check(installed))
+        except Exception:
+            logger.exception("health of %s/%s", installed.tenant, installed.adapter)
 
-    while True:
-        now = loop.time()
-        active = {(a.tenant, a.adapter, a.version, a.revision): a for a in registry.all_active()}
-        due = {key: due.get(key, now + _STARTED) for key in active}
-        for key, at in due.items():
-            if at <= now:
-                due[key] = now + interval
-                task = loop.create_task(check(active[key]))
-                running.add(task)
-                task.add_done_callback(running.discard)
-        await asyncio.sleep(1.0)
+    try:
+        while True:
+            now = loop.time()
+            active = {
+                (a.tenant, a.adapter, a.version, a.revision): a for a in registry.all_active()
+            }
+            due = {key: due.get(key, now + first_after) for key in active}
+            running = {key: task for key, task in running.items() if not task.done()}
+            for key, at in due.items():
+                # One that has not ended yet is not begun a second time.
+                if at <= now and key not in running:
+                    due[key] = now + interval
+                    running[key] = loop.create_task(check(active[key]))
+            await asyncio.sleep(look_every)
+    finally:
+        for task in running.values():
+            task.cancel()
+        await asyncio.gather(*running.values(), return_exceptions=True)

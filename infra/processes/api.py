@@ -33,7 +33,9 @@ async def api(settings: Settings) -> AsyncIterator[AsgiApp]:
             adapters(settings, checks=False) as ours,
             lifecycle(settings, ours.host) as changes,
         ):
-            webhooks = Webhooks(ours.registry, engine, settings.webhooks_url, utc_now)
+            webhooks = Webhooks(
+                ours.registry, engine, settings.webhooks_url, ours.reference_key, utc_now
+            )
             app = create_app(
                 keys,
                 log,

@@ -210,3 +210,19 @@ async def test_a_rejected_signal_changes_nothing(cascade: Cascade):
     await cascade.until(message, lambda r: r.refs[1] != record.refs[1])
     await cascade.engine.report(message, receipt(Level.DELIVERED))
     assert (await cascade.ended(message)).status is Status.DELIVERED
+
+
+async def test_a_provider_that_repeats_itself_for_ever_fills_no_timeline(
+    cascade: Cascade, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("domain.timeline.RECEIPTS_LISTED", 3)
+    message = await cascade.send(order(sms()), taken(Level.ACCEPTED))
+    await cascade.submitted(message)
+    for number in range(6):
+        said = receipt(Level.SENT, name=f"said {number}", final=False)
+        await cascade.engine.report(message, said)
+    await cascade.until(message, lambda record: len(entries(record, Event.RECEIPT)) == 3)
+    await cascade.engine.report(message, receipt(Level.DELIVERED))
+    record = await cascade.ended(message)
+    assert record.status is Status.DELIVERED
+    assert len(entries(record, Event.RECEIPT)) == 4

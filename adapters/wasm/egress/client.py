@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import ssl
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -16,6 +17,8 @@ from adapters.wasm.egress.resolution import Resolver
 
 MAX_CONNECTIONS: Final = 1_000
 """To one host, for one tenant; further requests wait for one."""
+MAX_ALL: Final = 4_096
+"""To all hosts, for all tenants; at most half the files that the process may have open."""
 KEPT_ALIVE: Final = 4.0
 """Seconds that a connection is kept without a request. Node's servers close after five, most others
 later; a request that meets the close may or may not have been heard, and costs an unknown outcome.
@@ -68,6 +71,9 @@ class Client:
         self._tls = trust or _system_trust()
         self._resolver = resolver or Resolver()
         self._pools: dict[Origin, _Pool] = {}
+        self._most = min(MAX_ALL, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+        self._places = 0
+        self._wanting: deque[_Pool] = deque()
 
     async def exchange(
         self, origin: Origin, request: bytes, *, cap: int, deadline: float
@@ -80,6 +86,10 @@ class Client:
         try:
             async with asyncio.timeout_at(deadline):
                 connection = await self._pool(origin).take()
+                if asyncio.get_running_loop().time() >= deadline:
+                    # Not a byte leaves then, even where nothing had to be waited for.
+                    connection.discard()
+                    raise TimeoutError
                 try:
                     sent = True
                     return await connection.exchange(request, cap)
@@ -112,7 +122,7 @@ class Client:
         if reroute is not None:
             tls = self._tls if reroute.tls else None
             return await _open(make(), origin, reroute.host, reroute.port, tls)
-        *others, last = await self._resolver.addresses(origin.host, origin.port)
+        *others, last = await self._resolver.addresses(origin.host, origin.port, origin.tenant)
         for address in others:
             try:
                 async with asyncio.timeout(_ONE_ADDRESS):
@@ -127,6 +137,36 @@ class Client:
     def forget(self, origin: Origin) -> None:
         """A pool has nothing any more."""
         self._pools.pop(origin, None)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a pool waits for another's place."""
+        return bool(self._wanting)
+
+    def take_place(self, pool: _Pool) -> bool:
+        """A place for one more connection, made by closing an idle one if need be.
+
+        Without one the pool gets a turn when there is.
+        """
+        if self._places >= self._most and not any(each.yield_one() for each in self._others(pool)):
+            self._wanting.append(pool)
+            return False
+        self._places += 1
+        return True
+
+    def leave_place(self) -> None:
+        """A connection is no more, or did not come to be."""
+        self._places -= 1
+        self.pass_on()
+
+    def pass_on(self) -> None:
+        """Give a turn to a pool that waits for a place, if there is one."""
+        while self._wanting and self._places < self._most:
+            if self._wanting.popleft().next_turn():
+                return
+
+    def _others(self, pool: _Pool) -> list[_Pool]:
+        return [each for each in self._pools.values() if each is not pool]
 
 
 def _system_trust() -> ssl.SSLContext:
@@ -162,6 +202,9 @@ class _Pool:
         self._client = client
         self._loop = asyncio.get_running_loop()
         self._all: set[Connection] = set()
+        # Those of them that have a place; one that is being made has its dial's.
+        self._placed: set[Connection] = set()
+        self._places = 0
         self._idle: list[Connection] = []
         self._takers = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -175,12 +218,14 @@ class _Pool:
                 connection = self._freshest()
                 if connection is not None:
                     return connection
-                if len(self._all) < MAX_CONNECTIONS:
+                if self._places < MAX_CONNECTIONS and self._client.take_place(self):
                     return await self._dial()
                 await self._turn()
         finally:
             self._takers -= 1
             self._forget_if_unused()
+            # It may have had a turn for a place that it did not need.
+            self._client.pass_on()
 
     def close(self) -> None:
         """Close every connection."""
@@ -188,6 +233,18 @@ class _Pool:
             self._sweeping.cancel()
         for connection in list(self._all):
             connection.discard()
+
+    @property
+    def waited_for(self) -> bool:
+        """Whether somebody waits for one of these."""
+        return any(not turn.done() for turn in self._waiting)
+
+    def yield_one(self) -> bool:
+        """Close the connection that has been idle longest, if one is; its place is free then."""
+        if not self._idle:
+            return False
+        self._idle.pop(0).discard()
+        return True
 
     def _freshest(self) -> Connection | None:
         """The idle connection used last, so that the others grow old and go."""
@@ -200,11 +257,22 @@ class _Pool:
         return None
 
     async def _dial(self) -> Connection:
-        connection = await self._client.dial(self._origin, self._made)
-        if not connection.usable:
-            connection.discard()
-            raise HttpFault("connect", f"{self._origin.host} closed the connection at once")
+        self._places += 1
+        try:
+            connection = await self._client.dial(self._origin, self._made)
+            if not connection.usable:
+                connection.discard()
+                raise HttpFault("connect", f"{self._origin.host} closed the connection at once")
+        except BaseException:
+            self._leave()
+            raise
+        self._placed.add(connection)
         return connection
+
+    def _leave(self) -> None:
+        self._places -= 1
+        self.next_turn()
+        self._client.leave_place()
 
     def _made(self) -> Connection:
         connection = Connection(self._released, self._gone)
@@ -218,29 +286,36 @@ class _Pool:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._next_turn()
+                self.next_turn()
             raise
 
-    def _next_turn(self) -> None:
+    def next_turn(self) -> bool:
+        """Have one of those who wait look again; False when nobody does."""
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
-                return
+                return True
+        return False
 
     # What connections tell
 
     def _released(self, connection: Connection) -> None:
         connection.idle_since = self._loop.time()
+        if self._client.crowded and not self.waited_for:
+            connection.discard()
+            return
         self._idle.append(connection)
         if self._sweeping is None:
             self._sweeping = self._loop.call_later(KEPT_ALIVE, self._sweep)
-        self._next_turn()
+        self.next_turn()
 
     def _gone(self, connection: Connection) -> None:
         if connection in self._all:
             self._all.remove(connection)
-            self._next_turn()
+            if connection in self._placed:
+                self._placed.remove(connection)
+                self._leave()
             self._forget_if_unused()
 
     def _sweep(self) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
+from weakref import WeakValueDictionary
 
 from adapters.egress import ForbiddenAddress, refuse_private
 from adapters.wasm.egress.faults import HttpFault
@@ -15,6 +16,9 @@ from adapters.wasm.egress.faults import HttpFault
 KEPT: Final = 30.0
 """Seconds. The system's resolver tells no lifetime, and providers change addresses by minutes."""
 _MOST: Final = 4_096
+AT_ONCE: Final = 4
+"""Lookups of one tenant's that may be under way: with `*.` in its manifest a tenant names as many
+hosts as it likes, and those that nobody answers for hold a thread each."""
 
 Lookup = Callable[[str, int], Awaitable[list[str]]]
 
@@ -41,18 +45,27 @@ class Resolver:
         self._check = check
         self._known: dict[tuple[str, int], tuple[float, tuple[str, ...]]] = {}
         self._asked: dict[tuple[str, int], asyncio.Task[tuple[str, ...]]] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
-    async def addresses(self, host: str, port: int) -> tuple[str, ...]:
-        """The addresses to connect to, each of them checked. Raises HttpFault dns or forbidden."""
+    async def addresses(self, host: str, port: int, tenant: str = "") -> tuple[str, ...]:
+        """The addresses to connect to, each of them checked. Raises HttpFault dns or forbidden.
+
+        It is the `tenant` who waits when too many of its hosts are being looked up.
+        """
         key = (host, port)
-        known = self._known.get(key)
-        if known is not None and known[0] > asyncio.get_running_loop().time():
-            return known[1]
-        task = self._asked.get(key)
-        if task is None:
-            task = asyncio.create_task(self._ask(host, port))
-            self._asked[key] = task
-            task.add_done_callback(lambda done: self._answered(key, done))
+        if (known := self._fresh(key)) is not None:
+            return known
+        if key not in self._asked:
+            turn = self._turns.get(tenant)
+            if turn is None:
+                turn = self._turns[tenant] = asyncio.Semaphore(AT_ONCE)
+            await turn.acquire()
+            if key in self._asked or self._fresh(key) is not None:
+                # Somebody was faster.
+                turn.release()
+                return await self.addresses(host, port, tenant)
+            self._begin(key, turn)
+        task = self._asked[key]
         try:
             # One who gives up takes nobody with him.
             return await asyncio.shield(task)
@@ -65,6 +78,21 @@ class Resolver:
         for task in self._asked.values():
             task.cancel()
         await asyncio.gather(*self._asked.values(), return_exceptions=True)
+
+    def _fresh(self, key: tuple[str, int]) -> tuple[str, ...] | None:
+        known = self._known.get(key)
+        if known is None or known[0] <= asyncio.get_running_loop().time():
+            return None
+        return known[1]
+
+    def _begin(self, key: tuple[str, int], turn: asyncio.Semaphore) -> None:
+        task = self._asked[key] = asyncio.create_task(self._ask(*key))
+
+        def answered(done: asyncio.Task[tuple[str, ...]]) -> None:
+            turn.release()
+            self._answered(key, done)
+
+        task.add_done_callback(answered)
 
     async def _ask(self, host: str, port: int) -> tuple[str, ...]:
         try:

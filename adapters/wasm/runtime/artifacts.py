@@ -20,6 +20,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
+from weakref import WeakValueDictionary
 
 import wasmtime
 from wasmtime.component import Component
@@ -47,6 +48,7 @@ class Artifacts:
         self._engine = engine
         self._programs: OrderedDict[str, Program] = OrderedDict()
         self._lock = threading.Lock()
+        self._making: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
 
     def load(self, component: Path) -> Program:
         """The program, compiled if need be, which takes seconds: not on an event loop.
@@ -55,15 +57,22 @@ class Artifacts:
         """
         content = component.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
-        # One at a time: several threads that want one program shall not compile it several times.
         with self._lock:
-            program = self._programs.get(digest)
+            making = self._making.get(digest)
+            if making is None:
+                making = self._making[digest] = threading.Lock()
+        # Several threads that want one program shall not compile it several times; those that want
+        # another one do not wait.
+        with making:
+            with self._lock:
+                program = self._programs.get(digest)
             if program is None:
                 program = check(self._engine, self._compiled(content, digest), digest)
+            with self._lock:
                 self._programs[digest] = program
+                self._programs.move_to_end(digest)
                 if len(self._programs) > _KEPT:
                     self._programs.popitem(last=False)
-            self._programs.move_to_end(digest)
             return program
 
     def path(self, digest: str) -> Path:

@@ -71,6 +71,16 @@ class Guests:
             values=self.values,
         )
 
+    @property
+    def idle(self) -> int:
+        """Instances that wait."""
+        return len(self._idle)
+
+    @property
+    def idle_mb(self) -> int:
+        """Megabytes that they may hold."""
+        return self.idle * self.installed.manifest.limits.memory_mb
+
     def warm(self) -> Instance | None:
         """An instance that waits, if there is one."""
         return self._idle.pop().instance if self._idle else None
@@ -95,6 +105,11 @@ class Guests:
             instance.close()
         else:
             self._idle.append(_Idle(instance, time.monotonic()))
+
+    def free_one(self) -> None:
+        """Free the one that has waited longest, if any does."""
+        if self._idle:
+            self._idle.popleft().instance.close()
 
     def trim(self, now: float) -> None:
         """Free what has waited too long."""

@@ -8,8 +8,7 @@ declare module 'hermes-adapter' {
     | 'sender_rejected' | 'content_rejected'
     | 'provider_rejected' | 'provider_deleted' | 'provider_error' | 'provider_throttled'
     | 'provider_unavailable' | 'provider_state_unknown'
-    | 'configuration' | 'not_supported' | 'too_late' | 'timeout' | 'outcome_unknown'
-    | 'ttl_expired' | 'canceled' | 'internal';
+    | 'configuration' | 'not_supported' | 'timeout' | 'outcome_unknown' | 'internal';
 
   export interface Message {
     id: string;

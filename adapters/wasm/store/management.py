@@ -165,9 +165,12 @@ class AdapterStore:
         Raises Taken and QuotaFull. A process that dies on the way leaves nothing that counts.
         """
         name = bundle.manifest.name
+        with self._reading() as database:
+            # What is refused does not come to the disk.
+            self._check_new(database, tenant, bundle, reading.versions(database, tenant, name))
         self._files.add(bundle.digest, bundle.files)
         with self._change() as (database, number):
-            # What was swept away between the two lines above is written again.
+            # What was swept away meanwhile is written again.
             self._files.add(bundle.digest, bundle.files)
             kept = reading.versions(database, tenant, name)
             self._check_new(database, tenant, bundle, kept)

@@ -75,8 +75,10 @@ class SqliteRegistry:
         seen = self._database.execute("PRAGMA data_version").fetchone()[0]
         if seen == self._seen:
             return False
+        changed = reading.change_number(self._database) != self._number and self._read_changes()
+        # Not before: what could not be read is read the next time.
         self._seen = seen
-        return reading.change_number(self._database) != self._number and self._read_changes()
+        return changed
 
     def active(self, tenant: str, adapter: str) -> Installed | None:
         """See `Registry`."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import secrets
 from pathlib import Path
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from adapters.key_file import make_once
 
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
@@ -77,7 +77,7 @@ def load_key(file: Path, *, needed: bool) -> Sealer:
                 f"{file} is missing, and adapters have secrets that only the key in it opens: "
                 "bring the file back from where the data directory came from"
             ) from None
-    _make(file)
+    make_once(file, secrets.token_hex(_KEY_BYTES))
     return _read(file)
 
 
@@ -90,27 +90,6 @@ def _read(file: Path) -> Sealer:
     if len(key) != _KEY_BYTES:
         raise SecretsKeyError(f"{file} holds no key: it should be {2 * _KEY_BYTES} hex digits")
     return Sealer(key, file)
-
-
-def _make(file: Path) -> None:
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as opened:
-            opened.write(secrets.token_hex(_KEY_BYTES) + "\n")
-            opened.flush()
-            os.fsync(opened.fileno())
-        # A link appears whole, or not at all where somebody was faster.
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, file)
-    finally:
-        draft.unlink()
-    directory = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _associated(place: tuple[str, ...]) -> bytes:

@@ -9,7 +9,12 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from adapters.telemetry.adapters import MOST_SERIES, AdapterCollector, GuestTelemetry
+from adapters.telemetry.adapters import (
+    MOST_OF_ONE,
+    MOST_SERIES,
+    AdapterCollector,
+    GuestTelemetry,
+)
 from adapters.telemetry.exposition import Metrics
 from adapters.wasm.installed import Health, Installed
 from adapters.wasm.manifest import Manifest
@@ -49,12 +54,23 @@ def test_a_guests_figures_add_up_under_its_name():
 
 def test_a_flood_of_names_is_only_counted():
     telemetry = GuestTelemetry()
-    for number in range(MOST_SERIES + 7):
+    for number in range(MOST_OF_ONE + 7):
         telemetry.metric("acme", "own", f"name_{number}", 1.0)
     telemetry.metric("acme", "own", "name_0", 1.0)
+    telemetry.metric("globex", "own", "name_0", 1.0)
+    told = exposed(telemetry)
+    assert sum(name[0] == GUEST for name in told) == MOST_OF_ONE + 1
+    assert told[GUEST, "own", "name_0", "acme"] == 2.0
+    assert told[GUEST, "own", "name_0", "globex"] == 1.0
+    assert told[f"{GUEST}_dropped_total",] == 7
+
+
+def test_all_of_them_together_have_an_end_too():
+    telemetry = GuestTelemetry()
+    for number in range(MOST_SERIES + 7):
+        telemetry.metric(f"tenant-{number}", "own", "name", 1.0)
     told = exposed(telemetry)
     assert sum(name[0] == GUEST for name in told) == MOST_SERIES
-    assert told[GUEST, "own", "name_0", "acme"] == 2.0
     assert told[f"{GUEST}_dropped_total",] == 7
 
 

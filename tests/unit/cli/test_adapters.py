@@ -91,8 +91,10 @@ def test_from_a_zip_to_use_and_back(world):
     newer = world.run("publish", world.zipped("1.1.0"), "--activate")
     assert "acme 1.1.0 is published and in use" in newer.stdout
     assert "acme 1.0.0 is in use" in world.run("rollback", "acme").stdout
-    assert "acme 1.1.0 is removed" in world.run("remove", "acme", "--version", "1.1.0").stdout
-    assert "acme is removed" in world.run("remove", "acme").stdout
+    assert (
+        "acme 1.1.0 is removed" in world.run("remove", "acme", "--version", "1.1.0", "--yes").stdout
+    )
+    assert "acme is removed" in world.run("remove", "acme", "--yes").stdout
     assert "No adapters" in world.run("list").stdout
 
 
@@ -181,7 +183,8 @@ def test_a_version_that_needs_more_is_configured_before(world):
         (["configure", "acme", "token=@nothing.txt"], 1, "nothing.txt cannot be read"),
         (["configure", "acme"], 2, "name a KEY=VALUE"),
         (["rollback", "acme"], 1, "adapter_no_previous"),
-        (["remove", "acme", "--version", "1.0.0"], 1, "it is active"),
+        (["remove", "acme", "--version", "1.0.0", "--yes"], 1, "it is active"),
+        (["remove", "acme"], 2, "say --yes"),
         (["publish", "broken.zip"], 1, "archive: it is not a sound zip"),
         (["publish", "nothing.zip"], 2, "does not exist"),
         (["activate", "acme", "--priority", "1001"], 2, "1000"),

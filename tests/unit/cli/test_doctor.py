@@ -5,7 +5,8 @@ import socket
 import pytest
 
 from infra.cli import doctor
-from infra.cli.doctor import Running, Verdict
+from infra.cli.doctor import Verdict
+from infra.local.running import Running
 from infra.local.ports import Ports
 
 

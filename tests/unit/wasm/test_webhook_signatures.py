@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import time
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -513,8 +514,10 @@ def test_several_signatures(signatures, verdict):
     ],
 )
 def test_the_secrets_spellings(secret):
-    case = signing.standard()
-    assert case.verdict(configured={"secret": secret}) == Accepted()
+    # The vendor's library looks at the clock itself.
+    now = int(time.time())
+    case = signing.standard(at=now)
+    assert case.verdict(configured={"secret": secret}, now=now) == Accepted()
     Webhook(secret.strip()).verify(JSON_BODY, dict(case.request.headers))
 
 

@@ -17,12 +17,14 @@ from pydantic import SecretStr
 
 from adapters.wasm.installed import Health, Installed
 from adapters.wasm.manifest import read_manifest
+from adapters.wasm.reference import mint
 from domain.ports import EngineUnavailable
 from handlers.api.app import create_app
 from handlers.reports import CALL, WebhookCall
 from handlers.webhooks.routes import BODY_LIMIT, Webhooks
 from tests.fakes import FakeClock, FakeEngine, FakeKeys, FakeLog
 
+KEY = bytes(32)
 PUBLIC = "https://hooks.hermes.example"
 TOKEN, APP_SECRET, VERIFY = "the auth token", "the app secret", "the verify token"
 FORM = {"MessageSid": "SM1", "MessageStatus": "delivered"}
@@ -79,7 +81,10 @@ class Adapters:
         return self._active.get(adapter) if tenant == "alice" else None
 
     async def pinned(self, tenant: str, adapter: str, version: str) -> Installed | None:
-        return None
+        """Alice had one more, which made attempts."""
+        if (tenant, adapter) != ("alice", "former") or version != "ab" * 4:
+            return None
+        return installed("former", {"scheme": "twilio", "secret": "token"}, token=TOKEN)
 
     def all_active(self) -> list[Installed]:
         return list(self._active.values())
@@ -127,7 +132,7 @@ class Door:
 @pytest.fixture
 async def door():
     clock, sink = FakeClock(), Sink()
-    webhooks = Webhooks(Adapters(), sink, PUBLIC, clock)
+    webhooks = Webhooks(Adapters(), sink, PUBLIC, KEY, clock)
     app = create_app(FakeKeys({}), FakeLog(), FakeEngine(), clock=clock, webhooks=webhooks)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://10.0.0.7:8000") as client:
@@ -186,6 +191,18 @@ async def test_where_nobody_listens(door, path):
     answer = await door.twilio(url=f"/v1/webhooks/{path}")
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert door.sink.calls == []
+
+
+@pytest.mark.parametrize(
+    ("tenant", "status"), [("alice", 200), ("bob", 404)], ids=["its own", "another's reference"]
+)
+async def test_what_began_with_an_adapter_that_was_removed_is_reported_all_the_same(
+    door, tenant, status
+):
+    ref = mint(KEY, tenant, "former", "msg_01JG3T5C8VE7Q9X2B4N6M8P0RS", 1, "ab" * 32)
+    answer = await door.twilio(url=f"/v1/webhooks/alice/former?ref={ref}")
+    assert answer.status_code == status
+    assert len(door.sink.calls) == (status == 200)
 
 
 async def test_restate_is_away(door):

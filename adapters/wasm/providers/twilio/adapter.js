@@ -57,8 +57,9 @@ export const plugin = adapter({
     });
   },
 
-  onDeliveryReport({ query, body }) {
-    const form = decodeForm(body);
+  onDeliveryReport({ method, query, body }) {
+    // Twilio can be told to report by GET.
+    const form = method === 'GET' ? query : decodeForm(body);
     if (form.SmsStatus === 'received') {
       const { MessageSid: id, From: from, To: to, Body: text = '' } = form;
       return { inbound: [{ id, from, to, text }] };

@@ -14,6 +14,7 @@ from adapters.egress import ForbiddenAddress
 from adapters.wasm.contract import HttpError, HttpRequest, HttpResponse
 from adapters.wasm.egress import Resolver
 from adapters.wasm.egress.connection import MAX_HEAD, MAX_HEADERS
+from adapters.wasm.egress.resolution import AT_ONCE
 from tests.certificates import Authority
 from tests.unit.wasm.egress.conftest import DROP, HOST, OK, SILENCE, URL, Provider, answer
 from tests.waiting import eventually
@@ -554,6 +555,32 @@ async def test_many_at_once_ask_once(egress_with, installed, provider):
     calls = [ask(egress, installed, url, hosts=[f"{HOST}:{provider.port}"]) for _ in range(50)]
     assert {said.status for said in await asyncio.gather(*calls)} == {200}
     assert len(asked) == 1
+
+
+async def test_names_that_nobody_answers_for_hold_up_their_tenant_alone():
+    asked = []
+
+    async def lookup(host, port):
+        asked.append(host)
+        if host.startswith("silent"):
+            await asyncio.Event().wait()
+        return ["127.0.0.1"]
+
+    resolver = Resolver(lookup, lambda address: None)
+    lost = [
+        asyncio.create_task(resolver.addresses(f"silent-{number}.example.com", 443, "acme"))
+        for number in range(AT_ONCE + 20)
+    ]
+    await eventually(lambda: len(asked) == AT_ONCE)
+    assert await resolver.addresses("api.example.com", 443, "other") == ("127.0.0.1",)
+    # What is known costs no turn, whoever asks.
+    assert await resolver.addresses("api.example.com", 443, "acme") == ("127.0.0.1",)
+    assert len(asked) == AT_ONCE + 1
+    for task in lost:
+        task.cancel()
+    await asyncio.gather(*lost, return_exceptions=True)
+    await resolver.close()
+    assert await resolver.addresses("new.example.com", 443, "acme") == ("127.0.0.1",)
 
 
 # Connections

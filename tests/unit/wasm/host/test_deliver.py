@@ -64,6 +64,8 @@ SAYS = [
     ([POST, OK], [DNS], FAILED, "internal", "no request was answered with 2xx"),
     ([GET, POST, OK], [CREATED, REFUSED], FAILED, "internal", "status 400"),
     ([GET, POST, OK], [CREATED, DNS], FAILED, "internal", "without an answer: dns"),
+    ([failed("too_late")], [], FAILED, "internal", "which only Hermes can know"),
+    ([POST, failed("canceled")], [REFUSED], FAILED, "internal", "which only Hermes can know"),
     # What may have been sent is in doubt, whatever the guest says …
     ([POST, OK], [RESET], UNKNOWN, "outcome_unknown", "it hung up"),
     ([POST, failed("recipient_invalid")], [RESET], UNKNOWN, "outcome_unknown", "it hung up"),

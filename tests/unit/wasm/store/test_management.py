@@ -81,8 +81,10 @@ def test_a_tenant_keeps_only_so_much(world, monkeypatch, name):
     monkeypatch.setattr(management, name, most[name])
     for number in ("1.0.0", "1.1.0"):
         world.store.publish("alice", bundle(number))
+    kept = world.kept()
     with pytest.raises(QuotaFull):
         world.store.publish("alice", bundle("1.2.0"))
+    assert world.kept() == kept
     world.store.publish("alice", bundle("1.1.0"))
     world.store.publish("bob", bundle("1.2.0"))
 

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from adapters.store.sqlite import open_file
 from adapters.store.tenants import create_tenant
 from adapters.wasm.installed import Health
+from adapters.wasm.store import reading
 from tests.unit.wasm.bundles import bundle
 from tests.waiting import eventually
 
@@ -60,6 +61,20 @@ async def test_a_poll_tells_whether_anything_has_changed(world, registry):
     # The message log is in the same file, and written all the time.
     create_tenant(world.path, "carol")
     assert not await registry.refresh()
+
+
+async def test_what_could_not_be_read_is_read_the_next_time(world, registry, monkeypatch):
+    digest = world.use()
+
+    def broken(*_, **__):
+        raise OSError("the disk is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reading, "adapter", broken)
+        with pytest.raises(OSError, match="away"):
+            await registry.refresh()
+    assert await registry.refresh()
+    assert registry.active("alice", "acme").version == digest
 
 
 async def test_one_change_leaves_every_other_adapter_the_object_it_was(world, registry):
