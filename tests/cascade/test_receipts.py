@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -125,8 +126,13 @@ async def test_a_receipt_after_the_end_is_kept_as_late_and_changes_nothing(casca
     message = await cascade.send(order(sms(0.3), email()))
     ended = await cascade.ended(message)
     assert ended.status is Status.SENT
-    await cascade.engine.report(message, receipt(Level.DELIVERED, 1))
+    # A provider that tells whole seconds, or whose clock is behind.
+    told = msgspec.structs.replace(
+        receipt(Level.DELIVERED, 1), at=ended.timeline[0].at - timedelta(seconds=1)
+    )
+    await cascade.engine.report(message, told)
     (late,) = await cascade.late(message)
+    assert late.at == ended.ended_at
     assert (late.event, late.attempt, late.level, late.late) == (
         Event.RECEIPT,
         1,

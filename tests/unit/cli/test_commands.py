@@ -28,7 +28,7 @@ def test_send_says_to_the_api_what_was_said_on_the_command_line(api, run):
     api.answer("POST", "/v1/messages", 202, {"id": ID, "status": "processing"})
     result = run(
         "send", "--to", "sms=+4520123456", "--to", "email=anna@example.com", "--text", "Hi",
-        "--subject", "Hello", "--plan", "sms:30s,email", "--ttl", "2h", "--category", "otp",
+        "--subject", "Hello", "--plan", "sms@twilio:30s,email", "--ttl", "2h", "--category", "otp",
         "--metadata", "order=17", "--idempotency-key", "k1",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -39,7 +39,10 @@ def test_send_says_to_the_api_what_was_said_on_the_command_line(api, run):
     assert body == {
         "to": {"sms": "+4520123456", "email": "anna@example.com"},
         "content": {"text": "Hi", "subject": "Hello"},
-        "plan": [{"channel": "sms", "timeout": 30.0}, {"channel": "email"}],
+        "plan": [
+            {"channel": "sms", "provider": "twilio", "timeout": 30.0},
+            {"channel": "email"},
+        ],
         "ttl": 7200.0,
         "category": "otp",
         "metadata": {"order": "17"},

@@ -6,8 +6,8 @@ import pytest
 
 from infra.cli import doctor
 from infra.cli.doctor import Verdict
-from infra.local.running import Running
 from infra.local.ports import Ports
+from infra.local.running import Running
 
 
 @pytest.mark.parametrize(
