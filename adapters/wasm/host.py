@@ -242,7 +242,7 @@ class AdapterHost:
         elif not self._room.take(tenant, megabytes):
             raise _NoRoom(f"{self._room.used(tenant):,} MB are in use by calls under way")
         try:
-            self._free_idle(guests, megabytes)
+            self._free_idle(guests)
             return await self._call(guests, export, payload, decoder, exchanges, timely)
         finally:
             self._room.give_back(tenant, megabytes)
@@ -294,7 +294,7 @@ class AdapterHost:
                 "deadline", f"other calls left no room within {_ROOM_WITHIN:.0f} s"
             ) from None
 
-    def _free_idle(self, wanted: Guests, megabytes: int) -> None:
+    def _free_idle(self, wanted: Guests) -> None:
         """Free what a tenant's other guests keep warm, as far as a new one has no room beside it.
 
         Otherwise one with many adapters would have the budget once for each of them.

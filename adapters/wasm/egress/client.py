@@ -71,7 +71,7 @@ class Client:
         self._tls = trust or _system_trust()
         self._resolver = resolver or Resolver()
         self._pools: dict[Origin, _Pool] = {}
-        self._most = min(MAX_ALL, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+        self._most = _most()
         self._places = 0
         self._wanting: deque[_Pool] = deque()
 
@@ -169,6 +169,11 @@ class Client:
         return [each for each in self._pools.values() if each is not pool]
 
 
+def _most() -> int:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_ALL if files == resource.RLIM_INFINITY else max(1, min(MAX_ALL, files // 2))
+
+
 def _system_trust() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
@@ -241,10 +246,13 @@ class _Pool:
 
     def yield_one(self) -> bool:
         """Close the connection that has been idle longest, if one is; its place is free then."""
-        if not self._idle:
-            return False
-        self._idle.pop(0).discard()
-        return True
+        while self._idle:
+            connection = self._idle.pop(0)
+            held = connection in self._placed
+            connection.discard()
+            if held:
+                return True
+        return False
 
     def _freshest(self) -> Connection | None:
         """The idle connection used last, so that the others grow old and go."""

@@ -9,8 +9,8 @@ from typing import Final
 BUDGET_MB: Final = 1_024
 """Of one tenant in one process: sixteen calls of a guest that may have 64 MB."""
 OWN_MB: Final = 1
-"""What a call of Hermes's own adapters is counted as: measured, 0.6 MB with its connection. Their
-manifests' limits are never met."""
+"""What a call of Hermes's own adapters is counted as: 500 in flight hold 0.5 MB each, with their
+connections. Their manifests' limits are never met."""
 
 
 class Room:

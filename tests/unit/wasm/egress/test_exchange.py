@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from adapters.egress import ForbiddenAddress
 from adapters.wasm.contract import HttpError, HttpRequest, HttpResponse
 from adapters.wasm.egress import Resolver
+from adapters.wasm.egress.client import Origin
 from adapters.wasm.egress.connection import MAX_HEAD, MAX_HEADERS
+from adapters.wasm.egress.faults import HttpFault
 from adapters.wasm.egress.resolution import AT_ONCE
 from tests.certificates import Authority
 from tests.unit.wasm.egress.conftest import DROP, HOST, OK, SILENCE, URL, Provider, answer
@@ -630,6 +632,53 @@ async def test_who_waits_for_a_connection_has_sent_nothing(send, provider, monke
     assert (await first).maybe_sent
     # Its place is free again.
     assert (await send()).status == 200
+
+
+async def test_all_tenants_together_have_so_many_connections(
+    egress_with, installed, provider, monkeypatch
+):
+    monkeypatch.setattr("adapters.wasm.egress.client.MAX_ALL", 3)
+    egress = egress_with({HOST: f"https://127.0.0.1:{provider.port}"})
+    tenants = [f"tenant-{number}" for number in range(8)]
+    most = 0
+
+    async def call(tenant):
+        nonlocal most
+        said = await ask(egress, installed, tenant=tenant)
+        most = max(most, provider.open)
+        return said.status
+
+    said = await asyncio.gather(*[call(tenant) for tenant in tenants * 5])
+    assert set(said) == {200}
+    assert most <= 3
+    # An idle one gives way at once.
+    assert [await call(tenant) for tenant in tenants] == [200] * 8
+
+
+async def test_who_waits_for_others_connections_has_sent_nothing(
+    egress_with, installed, provider, monkeypatch
+):
+    monkeypatch.setattr("adapters.wasm.egress.client.MAX_ALL", 1)
+    egress = egress_with({HOST: f"https://127.0.0.1:{provider.port}"})
+    provider.answers = [SILENCE, OK]
+    first = asyncio.create_task(ask(egress, installed, tenant="acme", http_timeout_ms=300))
+    await eventually(lambda: provider.requests)
+    second = await ask(egress, installed, tenant="other", http_timeout_ms=100)
+    assert (second.kind, second.maybe_sent) == ("timeout", False)
+    assert (await first).maybe_sent
+    assert (await ask(egress, installed, tenant="other")).status == 200
+
+
+async def test_nothing_is_written_after_the_deadline(egress, installed, provider):
+    client, loop = egress._client, asyncio.get_running_loop()
+    origin = Origin("acme", HOST, 443)
+    request = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n"
+    await client.exchange(origin, request, cap=10, deadline=loop.time() + 5)
+    # A connection is there, and nothing would have to be waited for.
+    with pytest.raises(HttpFault) as late:
+        await client.exchange(origin, request, cap=10, deadline=loop.time())
+    assert (late.value.kind, late.value.told().maybe_sent) == ("timeout", False)
+    assert len(provider.requests) == 1
 
 
 async def test_closing_ends_what_is_under_way(egress, installed, provider):

@@ -14,7 +14,7 @@ from domain.delivery import DeliveryRequest, SubmissionState
 from domain.failures import FailureCode
 from domain.ids import fresh_id
 from domain.message import Category, Content, Level, Template
-from tests.unit.wasm.host.conftest import KEY
+from tests.unit.wasm.host.conftest import KEY, PATIENT
 from tests.unit.wasm.puppet import GET, OK, POST, script
 from tests.waiting import eventually
 
@@ -288,7 +288,7 @@ class Held:
 
 
 async def test_many_calls_are_under_way_at_once(stage):
-    stage.install()
+    stage.install(limits=msgspec.structs.replace(PATIENT, memory_mb=16))
     held = stage.way.answers["acme"] = Held()
     calls = [
         asyncio.create_task(stage.host.deliver(request(script(POST, OK)), "puppet"))

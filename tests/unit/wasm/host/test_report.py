@@ -1,14 +1,16 @@
 """Reports, checks and trials."""
 
+import json
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from adapters.wasm import reference
-from adapters.wasm.contract import HttpResponse, Report, Reported, Webhook
+from adapters.wasm.contract import MAX_REPORTS, HttpResponse, Report, Reported, Webhook
 from adapters.wasm.runtime import AdapterFailed
 from domain.message import Level
-from tests.unit.wasm.host.conftest import KEY
+from tests.unit.wasm.host.conftest import KEY, PATIENT
 from tests.unit.wasm.puppet import GET, script
 
 MESSAGE = "msg_01ARZ3NDEKTSV4RRFFQ69G5FAV"
@@ -39,7 +41,6 @@ REFUSED = [
     {"reports": [{"id": "1", "final": True}]},
     {"reports": [{"id": "1", "level": "sent", "failure": {"code": "internal"}, "final": True}]},
     {"reports": [{"id": "1", "level": "sent", "final": True, "at": "2026-01-01T00:00:00"}]},
-    {"reports": [SEEN] * 2_001},
     {"inbound": [{"id": "1", "from": "+45", "to": "+46"}]},
     {"reports": {}},
     [],
@@ -52,6 +53,20 @@ async def test_what_is_no_report_is_refused(stage, done):
     with pytest.raises(AdapterFailed) as failed:
         await stage.host.report("acme", "puppet", webhook(script({"done": done})))
     assert failed.value.kind == "malformed"
+
+
+@pytest.mark.parametrize("over", [0, 1])
+async def test_the_most_reports_of_one_body(stage, over):
+    stage.install(limits=msgspec.structs.replace(PATIENT, fuel=2_000_000_000))
+    report = {"id": "1", "level": "sent", "final": True}
+    # As a text the guest need not make it.
+    said = json.dumps({"done": {"reports": [report] * (MAX_REPORTS + over)}})
+    told = stage.host.report("acme", "puppet", webhook(script(said)))
+    if over:
+        with pytest.raises(AdapterFailed, match="malformed"):
+            await told
+    else:
+        assert len((await told).reports) == MAX_REPORTS
 
 
 async def test_a_tenant_without_the_adapter(stage):

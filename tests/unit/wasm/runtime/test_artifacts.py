@@ -1,5 +1,8 @@
 """Compiled components on disk: used when they are whole, made anew when anything is off."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from adapters.wasm.manifest import Limits
@@ -112,3 +115,35 @@ def test_without_room_to_keep_it_a_component_works_all_the_same(engine, tmp_path
     kept = Artifacts(cache, engine)
     cache.rmdir()
     assert kept.load(guest).functions
+
+
+def test_a_slow_compilation_is_waited_for_by_those_who_want_it_alone(
+    engine, tmp_path, guest, monkeypatch
+):
+    slow = guest.read_bytes()
+    begun, go, compiled = threading.Event(), threading.Event(), []
+    real = artifacts.compile_component
+
+    def compile_component(engine, content):
+        compiled.append(content)
+        if content == slow:
+            begun.set()
+            assert go.wait(10)
+        return real(engine, content)
+
+    monkeypatch.setattr(artifacts, "compile_component", compile_component)
+    kept = Artifacts(tmp_path / "cache", engine)
+    other = tmp_path / "other.wasm"
+    other.write_bytes(component(pages=2))
+    with ThreadPoolExecutor(2) as threads:
+        waiting = [threads.submit(kept.load, guest) for _ in range(2)]
+        try:
+            assert begun.wait(10)
+            assert kept.load(other).functions
+            assert not any(each.done() for each in waiting)
+        finally:
+            go.set()
+        assert waiting[0].result() is waiting[1].result()
+    assert compiled.count(slow) == 1
+    # What nobody makes any more is not kept account of.
+    assert not kept._making
