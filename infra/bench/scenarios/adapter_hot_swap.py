@@ -34,7 +34,7 @@ _RATE = 200.0
 _SWAP_EVERY = 0.5
 _LATENCY = 20.0
 _FOLLOWED_EVERY = 0.05
-_WARMING = 100
+_WARMED_AT_ONCE = 20
 _TENANT, _NAME = "acme", "messages"
 _ACCOUNT = {
     "account_sid": TwilioAccount().account_sid,
@@ -97,7 +97,7 @@ async def _measure(run: Run, port: int, control: int) -> Sequence[Check]:
         ]
         await registry.refresh()
         seen, swaps = await _load(run, registry, host, lifecycle)
-        served = await _requests(control) - _WARMING
+        served = await _requests(control) - 2 * _WARMED_AT_ONCE
     finally:
         await host.close()
         await egress.close()
@@ -147,7 +147,7 @@ async def _load(
     many swaps there were."""
     for _ in range(2):
         # Both versions have served before: a swap finds the instances of neither.
-        await asyncio.gather(*(_send(host, registry, _Seen()) for _ in range(50)))
+        await asyncio.gather(*(_send(host, registry, _Seen()) for _ in range(_WARMED_AT_ONCE)))
         await lifecycle.rollback(_TENANT, _NAME)
         await registry.refresh()
     seen, swaps = _Seen(), [0]
