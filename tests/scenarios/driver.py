@@ -258,11 +258,13 @@ def moment(entry):
 
 
 def attempts(message, channel):
-    """The numbers of the attempts that a provider may have taken."""
+    """The numbers of the attempts that a provider may have taken, or reported on: where the answer
+    was lost, the receipt is what the timeline has."""
+    told = ("submitted", "outcome_unknown", "receipt")
     return {
         entry["attempt"]
         for entry in message["timeline"]
-        if entry["event"] in ("submitted", "outcome_unknown") and entry["channel"] == channel
+        if entry["event"] in told and entry["channel"] == channel
     }
 
 
