@@ -7,10 +7,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from wasmtime.component import Linker
-
 from adapters.wasm.installed import Installed
-from adapters.wasm.runtime.imports import Call, GuestSink
+from adapters.wasm.runtime.imports import Call, GuestSink, HostLinker
 from adapters.wasm.runtime.instance import Instance
 from adapters.wasm.runtime.program import Program
 from adapters.wasm.runtime.view import View
@@ -40,7 +38,7 @@ class Guests:
         self,
         installed: Installed,
         program: Program,
-        linker: Linker,
+        linker: HostLinker,
         sink: GuestSink,
         values: Mapping[str, str],
         *,

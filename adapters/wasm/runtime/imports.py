@@ -130,9 +130,17 @@ class _Running(threading.local):
 running: Final = _Running()
 
 
-def link(engine: Engine) -> Linker:
+class HostLinker(Linker):
+    """A linker that knows the engine which counts its guests' time."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine.wasm)
+        self.counting = engine
+
+
+def link(engine: Engine) -> HostLinker:
     """The host's functions, the same for every guest; each finds the call that is running."""
-    linker = Linker(engine.wasm)
+    linker = HostLinker(engine)
     with linker.root() as root, root.add_instance(HOST) as host:
         host.add_func("log", _log)
         host.add_func("emit-metric", _emit_metric)

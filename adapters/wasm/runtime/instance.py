@@ -9,13 +9,13 @@ from typing import Any, Final, TypeVar
 import msgspec
 import wasmtime
 from wasmtime import _ffi as ffi
-from wasmtime.component import Func, Linker
+from wasmtime.component import Func
 
 from adapters.wasm.contract import Answer
 from adapters.wasm.manifest import Limits
 from adapters.wasm.runtime.engine import TICK
 from adapters.wasm.runtime.faults import AdapterFailed, trapped
-from adapters.wasm.runtime.imports import Call, running
+from adapters.wasm.runtime.imports import Call, HostLinker, running
 from adapters.wasm.runtime.program import Program
 
 Done = TypeVar("Done")
@@ -36,14 +36,18 @@ class Instance:
     Creating one may raise AdapterFailed: a guest runs already while it is being made.
     """
 
-    __slots__ = ("_answer", "_deadline", "_functions", "_store", "broken", "calls", "limits")
+    __slots__ = (
+        *("_answer", "_counting", "_deadline", "_functions", "_store"),
+        *("broken", "calls", "limits"),
+    )
 
-    def __init__(self, linker: Linker, program: Program, limits: Limits, call: Call) -> None:
+    def __init__(self, linker: HostLinker, program: Program, limits: Limits, call: Call) -> None:
         self.limits = limits
         self.calls = 0
         self.broken = False
         self._answer = 2 * limits.request_bytes + _ENVELOPE
         self._deadline = math.ceil(limits.deadline_ms / 1000 / TICK) + 1
+        self._counting = linker.counting
         self._store = wasmtime.Store(linker.engine)
         self._store.set_limits(
             memory_size=limits.memory_mb << 20,
@@ -105,6 +109,7 @@ class Instance:
 
     def _enter(self, call: Call) -> None:
         self._store.set_fuel(self.limits.fuel)
+        self._counting.attend()
         self._store.set_epoch_deadline(self._deadline)
         running.call = call
 

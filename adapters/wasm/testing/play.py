@@ -7,13 +7,12 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
-from wasmtime.component import Linker
 
 from adapters.wasm.contract import Answer, HttpPort, SendResult
 from adapters.wasm.manifest import Manifest
 from adapters.wasm.runtime import AdapterFailed, Instance, Program, drive
 from adapters.wasm.runtime.drive import Exchange
-from adapters.wasm.runtime.imports import Call
+from adapters.wasm.runtime.imports import Call, HostLinker
 from adapters.wasm.runtime.view import View
 from adapters.wasm.testing.exchange import Script, unlike
 from adapters.wasm.testing.vectors import INPUTS, RESULTS, Vector
@@ -53,7 +52,7 @@ class _Sink:
         pass
 
 
-async def play(vector: Vector, manifest: Manifest, program: Program, linker: Linker) -> Result:
+async def play(vector: Vector, manifest: Manifest, program: Program, linker: HostLinker) -> Result:
     """Give a new instance what the vector gives, and compare."""
     sink = _Sink()
     faults = await _faults(vector, manifest, program, linker, sink)
@@ -61,7 +60,7 @@ async def play(vector: Vector, manifest: Manifest, program: Program, linker: Lin
 
 
 async def _faults(
-    vector: Vector, manifest: Manifest, program: Program, linker: Linker, sink: _Sink
+    vector: Vector, manifest: Manifest, program: Program, linker: HostLinker, sink: _Sink
 ) -> list[str]:
     given, expect = vector.given, vector.expect
     unknown = sorted(manifest.faults({**given.config, **dict.fromkeys(given.secrets, "…")}).items())
