@@ -18,7 +18,8 @@ class AdapterHost(Protocol):
     """Runs adapters."""
 
     async def deliver(self, request: DeliveryRequest, adapter: str) -> Submission:
-        """Let the tenant's adapter hand over one attempt. Raises nothing but cancellation."""
+        """Let the tenant's adapter hand over one attempt, unless it is too late for it. Raises
+        nothing but cancellation."""
 
 
 def create_adapter_delivery(
@@ -37,13 +38,10 @@ def create_adapter_delivery(
         """Hand one attempt to a provider, or say what became of it."""
         adapter = request.provider or _chosen(choice, request)
         if adapter is None:
-            return _refused(FailureCode.NOT_SUPPORTED, f"no active adapter for {request.channel}")
+            return _nobody(f"no active adapter for {request.channel}")
         if not await attempts.begin(request.message, request.attempt):
             return await attempts.outcome(request.message, request.attempt)
-        if datetime.now(UTC) >= request.not_after:
-            submission = _refused(FailureCode.TOO_LATE)
-        else:
-            submission = await host.deliver(request, adapter)
+        submission = await host.deliver(request, adapter)
         await attempts.settle(request.message, request.attempt, submission)
         return submission
 
@@ -55,6 +53,6 @@ def _chosen(choice: ProviderChoice, request: DeliveryRequest) -> str | None:
     return next((name for name in names if name != OWN), None)
 
 
-def _refused(code: FailureCode, detail: str | None = None) -> Submission:
-    failure = Failure(code, detail=detail)
+def _nobody(detail: str) -> Submission:
+    failure = Failure(FailureCode.NOT_SUPPORTED, detail=detail)
     return Submission(SubmissionState.FAILED, at=datetime.now(UTC), failure=failure)

@@ -11,7 +11,8 @@ SECONDS = 20
 
 @pytest.mark.skipif(
     (sys.platform, platform.machine()) != ("linux", "x86_64"),
-    reason="atheris is published for Linux on x86-64 only",
+    reason="atheris is published for Linux on x86-64 only; "
+    "tests/unit/smpp/test_smpp_stream.py holds sessions to the same rules everywhere",
 )
 def test_nothing_is_found_in_twenty_seconds(tmp_path, request):
     run = subprocess.run(

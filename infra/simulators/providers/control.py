@@ -38,12 +38,12 @@ class Inbound(Struct, forbid_unknown_fields=True, kw_only=True):
     repeat: int = 1
 
 
-class Control:
+class Control(ControlServer):
     """The HTTP server beside the providers."""
 
     def __init__(self, sandbox: "ProviderSandbox") -> None:
         self._sandbox = sandbox
-        self._server = ControlServer(
+        super().__init__(
             [
                 web.get("/stats", self._get_stats),
                 web.get("/requests", self._get_requests),
@@ -59,18 +59,6 @@ class Control:
                 web.post("/reset", self._post_reset),
             ]
         )
-
-    async def start(self, host: str, port: int) -> int:
-        """Listen; the port bound.
-
-        Raises:
-            OSError: the port is taken.
-        """
-        return await self._server.start(host, port)
-
-    async def stop(self) -> None:
-        """Close the port and its connections."""
-        await self._server.stop()
 
     async def _get_stats(self, _: web.Request) -> web.Response:
         providers = self._sandbox.providers

@@ -17,12 +17,12 @@ DEFAULT_LIMIT: Final = 1_000
 MAX_LIMIT: Final = 10_000
 
 
-class Control:
+class Control(ControlServer):
     """The HTTP server beside a simulator."""
 
     def __init__(self, simulator: "SmscSimulator") -> None:
         self._simulator = simulator
-        self._server = ControlServer(
+        super().__init__(
             [
                 web.get("/stats", self._get_stats),
                 web.get("/submits", self._get_submits),
@@ -35,18 +35,6 @@ class Control:
                 web.post("/links/kill", self._post_kill),
             ]
         )
-
-    async def start(self, host: str, port: int) -> int:
-        """Listen; the port bound.
-
-        Raises:
-            OSError: the port is taken.
-        """
-        return await self._server.start(host, port)
-
-    async def stop(self) -> None:
-        """Close the port and its connections."""
-        await self._server.stop()
 
     async def _get_stats(self, _: web.Request) -> web.Response:
         return web.json_response(self._simulator.stats())
