@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 from hypercorn.asyncio import serve
@@ -46,9 +46,9 @@ class Restate:
         except httpx.TransportError:
             return False
 
-    def register(self, uri: str) -> None:
+    def register(self, uri: str, *, http: Literal["1.1", "2"] = "2") -> None:
         """Make an endpoint's handlers known."""
-        body = {"uri": uri, "force": True}
+        body = {"uri": uri, "force": True, "use_http_11": http == "1.1"}
         self._http.post(f"{self.admin}/deployments", json=body).raise_for_status()
 
     def query(self, sql: str) -> list[dict[str, Any]]:
