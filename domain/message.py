@@ -12,6 +12,8 @@ from typing import Annotated
 
 import msgspec
 
+from domain.verdict import Verdict
+
 MAX_TTL = timedelta(days=7)
 MAX_SCHEDULE_AHEAD = timedelta(days=35)
 MIN_STEP_TIMEOUT = timedelta(seconds=1)
@@ -109,7 +111,7 @@ class MessageOrder(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     `to` maps a channel to the recipient's address on it. `accepted_at` is when the API took
     the message; `expires_at` the end of its TTL. `fingerprint` is a SHA-256 over the request as
     the client sent it and tells a repeated request from a different one under the same
-    idempotency key.
+    idempotency key. `verdicts` are what the layers of the pipeline found.
     """
 
     tenant: str
@@ -125,3 +127,4 @@ class MessageOrder(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     metadata: dict[str, str] = {}
     fingerprint: str | None = None
     trace_id: str | None = None
+    verdicts: tuple[Verdict, ...] = ()

@@ -1,0 +1,105 @@
+"""Small tables in memory: a change by anybody is seen, a database that is away does no harm."""
+
+import contextlib
+
+import pytest
+
+from adapters.store.database import connect
+from adapters.store.sections import Sections, touch
+from tests.waiting import until
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def where(request, tmp_path):
+    if request.param == "sqlite":
+        return tmp_path / "hermes.db"
+    return request.getfixturevalue("postgres")
+
+
+@pytest.fixture
+def sections(where):
+    sections = Sections(where)
+    yield sections
+    sections.close()
+
+
+def names(database):
+    return tuple(name for (name,) in database.execute("SELECT id FROM tenants ORDER BY id"))
+
+
+def add(where, tenant, *, section="tenants"):
+    database = connect(where)
+    with database.transaction():
+        database.execute(
+            "INSERT INTO tenants (id, webhook_secret, created_at) VALUES (?, 'w', '2026')",
+            (tenant,),
+        )
+        touch(database, section)
+    database.close()
+
+
+def test_a_value_is_there_at_once(where, sections):
+    add(where, "acme")
+    assert sections.register("tenants", names).value == ("acme",)
+
+
+def test_a_change_elsewhere_is_seen(where, sections):
+    section = sections.register("tenants", names)
+    add(where, "acme")
+    until(lambda: section.value == ("acme",), within=1)
+    add(where, "globex")
+    until(lambda: section.value == ("acme", "globex"), within=1)
+
+
+def test_whoever_made_the_change_sees_it_at_once(where, sections):
+    section = sections.register("tenants", names)
+    add(where, "acme")
+    section.refresh()
+    assert section.value == ("acme",)
+
+
+def test_only_what_changed_is_read_again(where, sections):
+    reads = []
+    sections.register("tenants", lambda database: reads.append("tenants"))
+    sections.register("prices", lambda database: reads.append("prices"))
+    add(where, "acme", section="prices")
+    sections.refresh()
+    assert reads == ["tenants", "prices", "prices"]
+
+
+def test_a_loader_that_fails_keeps_the_old_value_and_is_tried_again(where, sections):
+    broken = []
+
+    def load(database):
+        if broken:
+            raise ValueError("no")
+        return names(database)
+
+    section = sections.register("tenants", load)
+    other = sections.register("others", names)
+    add(where, "acme")
+    add(where, "globex", section="others")
+    broken.append(True)
+    with pytest.raises(ValueError, match="no"):
+        section.refresh()
+    assert (section.value, other.value) == ((), ("acme", "globex"))
+    broken.clear()
+    until(lambda: section.value == ("acme", "globex"), within=2)
+
+
+def test_a_change_that_was_rolled_back_moves_nothing(where, sections):
+    section = sections.register("tenants", names)
+    before = section.version
+    database = connect(where)
+    with contextlib.suppress(ConnectionError), database.transaction():
+        touch(database, "tenants")
+        raise ConnectionError
+    database.close()
+    sections.refresh()
+    assert section.version == before
+
+
+def test_nobody_registers_a_section_twice(sections):
+    sections.register("tenants", names)
+    with pytest.raises(ValueError, match="twice"):
+        sections.register("tenants", names)
