@@ -49,5 +49,5 @@ class Pipeline:
         """The message was refused elsewhere: layers take back what they had set aside for it."""
         passed = {verdict.layer for verdict in draft.verdicts}
         for layer in self._reserving:
-            if layer.name in passed:  # type: ignore[attr-defined]
+            if layer.name in passed:
                 layer.give_back(draft)
