@@ -6,8 +6,12 @@ from enum import Enum
 
 import msgspec
 
+from domain.billing.cost import Cost
+from domain.enrichment import Recipient
 from domain.failures import Failure
 from domain.message import Category, Content, DeliveryPolicy, Level, Moment
+from domain.mode import Mode
+from domain.routing.choice import RouteChoice
 
 
 class DeliveryRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -17,7 +21,11 @@ class DeliveryRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     again answers what became of it and never sends a second time. `receipt_ref` is the Restate
     awakeable that takes the attempt's `Signal`s. Nothing may be sent after `not_after`. `since` is
     when the message began its way, on its first request only: how long that took tells how far
-    behind Restate is. `channel` is stated where one service has several: to adapters.
+    behind Restate is. `channel` is stated where one service has several: to adapters and to the
+    sandbox. `tries` counts the step's requests, this one included. One whose `mode` is test is for
+    the sandbox: every other delivery service refuses it. `with_receipt` lets the answer wait a
+    moment for the receipt and bring it along: only the receipt settles the step. `recipient` is
+    what is known of the number, for the choice of a carrier.
     """
 
     message: str
@@ -33,6 +41,10 @@ class DeliveryRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     sender: str | None = None
     since: Moment | None = None
     channel: str | None = None
+    tries: int = 1
+    mode: Mode = Mode.LIVE
+    with_receipt: bool = False
+    recipient: Recipient | None = None
 
 
 class AttemptRef(msgspec.Struct, frozen=True):
@@ -56,6 +68,9 @@ class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `at` is when the outcome was known, by the clock of the process that talked to the provider.
     `provider_ids` are the provider's own ids, one for each `segments` where the channel splits.
+    `cost` is what the attempt costs, None where nothing has a price.
+    `receipt` came before the answer was given, and is told in no other way. `route` says why the
+    provider was chosen, where there was a choice.
     """
 
     state: SubmissionState
@@ -67,6 +82,9 @@ class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
     segments: int | None = None
     failure: Failure | None = None
     retry_after: float | None = None
+    receipt: Receipt | None = None
+    cost: Cost | None = None
+    route: RouteChoice | None = None
 
 
 class Receipt(msgspec.Struct, frozen=True, omit_defaults=True, tag="receipt", tag_field="signal"):
@@ -99,6 +117,8 @@ Signal = Receipt | Cancel
 
 ADAPTER_SERVICE = "AdapterDelivery"
 """The Restate service in front of every adapter."""
+SANDBOX_SERVICE = "SandboxDelivery"
+"""The Restate service that takes every message of a test key, whatever its channel."""
 
 
 def delivery_service(channel: str) -> str:

@@ -22,11 +22,13 @@ class Fault(str, Enum):
 
 
 class FailurePolicy(NamedTuple):
-    """What a code implies: `permanent` says that the same attempt can never succeed later."""
+    """What a code implies: `permanent` says that the same attempt can never succeed later,
+    `remedy` what the sender can do about it."""
 
     permanent: bool
     fault: Fault
     meaning: str
+    remedy: str
 
 
 class FailureCode(str, Enum):
@@ -43,6 +45,7 @@ class FailureCode(str, Enum):
     PROVIDER_THROTTLED = "provider_throttled"
     PROVIDER_UNAVAILABLE = "provider_unavailable"
     PROVIDER_STATE_UNKNOWN = "provider_state_unknown"
+    INSUFFICIENT_FUNDS = "insufficient_funds"
     CONFIGURATION = "configuration"
     NOT_SUPPORTED = "not_supported"
     TOO_LATE = "too_late"
@@ -56,62 +59,129 @@ class FailureCode(str, Enum):
 POLICIES: dict[FailureCode, FailurePolicy] = {
     # The provider says that the address can never work.
     FailureCode.RECIPIENT_INVALID: FailurePolicy(
-        True, Fault.RECIPIENT, "The address does not exist or cannot receive on this channel."
+        True,
+        Fault.RECIPIENT,
+        "The address does not exist or cannot receive on this channel.",
+        "Take the address out of your lists, or ask the person for another one.",
     ),
     # SMPP UNDELIV, mailbox full, phone off: final for this attempt, not for this recipient.
     FailureCode.RECIPIENT_UNREACHABLE: FailurePolicy(
-        False, Fault.RECIPIENT, "The recipient could not be reached by this channel."
+        False,
+        Fault.RECIPIENT,
+        "The recipient could not be reached by this channel.",
+        "Try later or on another channel: a step behind this one does so by itself.",
     ),
     FailureCode.RECIPIENT_EXPIRED: FailurePolicy(
-        False, Fault.RECIPIENT, "The provider gave up waiting for the recipient."
+        False,
+        Fault.RECIPIENT,
+        "The provider gave up waiting for the recipient.",
+        "Try later or on another channel; a longer TTL gives a phone time to be switched on.",
     ),
     FailureCode.SENDER_REJECTED: FailurePolicy(
-        True, Fault.SENDER, "The provider does not accept this sender."
+        True,
+        Fault.SENDER,
+        "The provider does not accept this sender.",
+        "Use a sender that is registered where the message goes, or leave it out.",
     ),
     FailureCode.CONTENT_REJECTED: FailurePolicy(
-        True, Fault.SENDER, "The provider does not accept this content."
+        True,
+        Fault.SENDER,
+        "The provider does not accept this content.",
+        "Change the text: links, wording or length. Repeating it unchanged does harm.",
     ),
     FailureCode.PROVIDER_REJECTED: FailurePolicy(
-        True, Fault.PROVIDER, "The provider refused the message."
+        True,
+        Fault.PROVIDER,
+        "The provider refused the message.",
+        "Look at the provider's own code; another provider or channel may take it.",
     ),
     FailureCode.PROVIDER_DELETED: FailurePolicy(
-        True, Fault.PROVIDER, "The provider deleted the message before delivering it."
+        True,
+        Fault.PROVIDER,
+        "The provider deleted the message before delivering it.",
+        "Ask the provider, with its id of the message; send again if it still matters.",
     ),
     FailureCode.PROVIDER_ERROR: FailurePolicy(
-        False, Fault.PROVIDER, "The provider answered with a temporary error."
+        False,
+        Fault.PROVIDER,
+        "The provider answered with a temporary error.",
+        "Nothing: Hermes tries again within the step's time, and other providers too.",
     ),
     # Not a failed attempt: the message waits and asks again.
     FailureCode.PROVIDER_THROTTLED: FailurePolicy(
-        False, Fault.PROVIDER, "The provider asks to slow down."
+        False,
+        Fault.PROVIDER,
+        "The provider asks to slow down.",
+        "Nothing: the message waits. Where it happens all the time, ask for a higher rate.",
     ),
     FailureCode.PROVIDER_UNAVAILABLE: FailurePolicy(
-        False, Fault.PROVIDER, "The provider cannot be reached at the moment."
+        False,
+        Fault.PROVIDER,
+        "The provider cannot be reached at the moment.",
+        "Nothing: Hermes tries again; a second provider or channel shortens the wait.",
     ),
     FailureCode.PROVIDER_STATE_UNKNOWN: FailurePolicy(
-        False, Fault.PROVIDER, "The provider reports that it lost track of the message."
+        False,
+        Fault.PROVIDER,
+        "The provider reports that it lost track of the message.",
+        "Send again if a duplicate does less harm than a loss.",
+    ),
+    FailureCode.INSUFFICIENT_FUNDS: FailurePolicy(
+        True,
+        Fault.SENDER,
+        "The account has not enough money or credit for this step.",
+        "Pay in, or have the credit limit raised, and send again.",
     ),
     FailureCode.CONFIGURATION: FailurePolicy(
-        True, Fault.HERMES, "The account with the provider is set up wrongly."
+        True,
+        Fault.HERMES,
+        "The account with the provider is set up wrongly.",
+        "Tell whoever runs Hermes, or correct the adapter's configuration if it is yours.",
     ),
     FailureCode.NOT_SUPPORTED: FailurePolicy(
-        True, Fault.SENDER, "No provider is configured that could carry this step."
+        True,
+        Fault.SENDER,
+        "No provider is configured that could carry this step.",
+        "Have a provider set up for the channel, or take the step out of the plan.",
     ),
     # The delivery handler saw the request after its deadline and did not send.
     FailureCode.TOO_LATE: FailurePolicy(
-        True, Fault.HERMES, "The step's time was over before it could be handed to a provider."
+        True,
+        Fault.HERMES,
+        "The step's time was over before it could be handed to a provider.",
+        "Give the step or the message more time; if it happens often, Hermes is behind.",
     ),
     FailureCode.TIMEOUT: FailurePolicy(
-        False, Fault.PROVIDER, "No proof of success arrived within the step's timeout."
+        False,
+        Fault.PROVIDER,
+        "No proof of success arrived within the step's timeout.",
+        "It may still arrive. Give it a longer `timeout`, or a step behind this one.",
     ),
     # The link broke between the submission and its answer: nobody can know.
     FailureCode.OUTCOME_UNKNOWN: FailurePolicy(
-        False, Fault.PROVIDER, "The submission's outcome cannot be known."
+        False,
+        Fault.PROVIDER,
+        "The submission's outcome cannot be known.",
+        "A later receipt may tell. `delivery_policy` says whether such a message is repeated.",
     ),
     FailureCode.TTL_EXPIRED: FailurePolicy(
-        True, Fault.SENDER, "The message's time to live was over."
+        True,
+        Fault.SENDER,
+        "The message's time to live was over.",
+        "Send again if it still matters, with a longer `ttl`.",
     ),
-    FailureCode.CANCELED: FailurePolicy(True, Fault.SENDER, "The message was canceled."),
-    FailureCode.INTERNAL: FailurePolicy(True, Fault.HERMES, "Hermes failed; see its logs."),
+    FailureCode.CANCELED: FailurePolicy(
+        True,
+        Fault.SENDER,
+        "The message was canceled.",
+        "Nothing: you withdrew it, or an operator did.",
+    ),
+    FailureCode.INTERNAL: FailurePolicy(
+        True,
+        Fault.HERMES,
+        "Hermes failed; see its logs.",
+        "Report it with the message's id: it is a fault of Hermes.",
+    ),
 }
 
 

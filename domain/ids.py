@@ -11,6 +11,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from domain.mode import Mode
+
 PREFIX: Final = "msg_"
 RANDOMNESS: Final = 10
 PATTERN: Final = r"msg_[0-7][0-9A-HJKMNP-TV-Z]{25}"
@@ -36,13 +38,14 @@ def fresh_id(now: datetime, randomness: bytes) -> str:
     return _encode(milliseconds << 80 | _VERSION_7 | _VARIANT | random)
 
 
-def derived_id(tenant: str, key: str, index: int | None = None) -> str:
+def derived_id(tenant: str, key: str, index: int | None = None, *, mode: Mode = Mode.LIVE) -> str:
     """The id that belongs to a tenant's idempotency key, the same one every time.
 
-    `index` is the item's place in a batch: the items of one batch share its key. The key must
-    hold no NUL, which separates the parts.
+    `index` is the item's place in a batch: the items of one batch share its key. Test keys have
+    idempotency keys of their own. The key must hold no NUL, which separates the parts.
     """
-    parts = [tenant, key] if index is None else [tenant, key, str(index)]
+    owner = tenant if mode is Mode.LIVE else f"{tenant}\1{mode.value}"
+    parts = [owner, key] if index is None else [owner, key, str(index)]
     digest = hashlib.sha256("\0".join(parts).encode()).digest()
     return _encode(int.from_bytes(digest[:16], "big"))
 

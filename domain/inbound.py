@@ -89,7 +89,7 @@ class Routes:
     def __init__(self, routes: Iterable[InboundRoute] = ()) -> None:
         self._by_number: dict[str, list[tuple[list[str], InboundRoute]]] = {}
         for route in routes:
-            keyword = [] if route.keyword is None else _words(route.keyword)
+            keyword = [] if route.keyword is None else words(route.keyword)
             if route.keyword is not None and not keyword:
                 raise ValueError(f"a keyword of {route.number} has no word in it")
             of_number = self._by_number.setdefault(route.number.lstrip("+"), [])
@@ -109,15 +109,15 @@ class Routes:
         of_number = self._by_number.get(destination.lstrip("+"))
         if of_number is None:
             return None
-        words = _words(text, len(of_number[0][0]))
+        begins = words(text, len(of_number[0][0]))
         for keyword, route in of_number:
-            if words[: len(keyword)] == keyword:
+            if begins[: len(keyword)] == keyword:
                 return route
         return None
 
 
-def _words(text: str, limit: int | None = None) -> list[str]:
-    """The first words of a text, folded."""
+def words(text: str, limit: int | None = None) -> list[str]:
+    """The first words of a text, each in the one spelling of all that are the same to a person."""
     return [_fold(word) for word in text.split(None, -1 if limit is None else limit)[:limit]]
 
 
@@ -152,6 +152,7 @@ class Received(msgspec.Struct, frozen=True, omit_defaults=True):
     keyword: str | None = None
     data: str | None = None
     missing: Sequence[int] = ()
+    opt_out: str | None = None
 
 
 class InboundEvent(msgspec.Struct, frozen=True):
@@ -193,3 +194,10 @@ def delivery_of(message: InboundMessage, route: InboundRoute) -> InboundDelivery
         url=route.url,
         event=InboundEvent(RECEIVED, message.last_at, received),
     )
+
+
+def with_opt_out(delivery: InboundDelivery, command: str) -> InboundDelivery:
+    """The same, telling the tenant that Hermes has obeyed a command in it."""
+    event = delivery.event
+    data = msgspec.structs.replace(event.data, opt_out=command)
+    return msgspec.structs.replace(delivery, event=msgspec.structs.replace(event, data=data))

@@ -12,6 +12,9 @@ from typing import Annotated
 
 import msgspec
 
+from domain.enrichment import Recipient
+from domain.mode import Mode
+from domain.routing.choice import RouteChoice
 from domain.verdict import Verdict
 
 MAX_TTL = timedelta(days=7)
@@ -70,15 +73,45 @@ class Template(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     parameters: tuple[str, ...] = ()
 
 
+class Variant(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What one channel carries in the place of the message's text, its subject, or both."""
+
+    text: str | None = None
+    subject: str | None = None
+
+
 class Content(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """What the recipient gets. Each channel uses the fields that it can carry: `template` goes
-    before `text` on WhatsApp, `data` is for the app that a push reaches."""
+    before `text` on WhatsApp, `data` is for the app that a push reaches. `variants` are those of
+    channels that carry something else; never SMS, whose text is always `text`."""
 
     text: str
     subject: str | None = None
     html: str | None = None
     template: Template | None = None
     data: dict[str, str] = {}
+    variants: dict[str, Variant] = {}
+
+    def on(self, channel: str) -> Content:
+        """The content as one channel carries it."""
+        if not self.variants:
+            return self
+        own = self.variants.get(channel) or Variant()
+        return msgspec.structs.replace(
+            self,
+            text=self.text if own.text is None else own.text,
+            subject=self.subject if own.subject is None else own.subject,
+            variants={},
+        )
+
+
+class TemplateUse(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The version of a tenant's own template that a message was made from, and in which of its
+    languages."""
+
+    name: str
+    version: int
+    language: str
 
 
 NO_CONTENT = Content(text="")
@@ -93,7 +126,8 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     codes that end the step at once besides the permanent ones; None means every failure that is
     final for the attempt. `provider` is the one that the client named; `adapters` those that may be
     tried, in this order, an empty name standing for the channel's own service. Without any, it is
-    the channel's own service, or whichever adapter the tenant has.
+    the channel's own service, or whichever adapter the tenant has. `route` is why they stand in
+    this order.
     """
 
     channel: str
@@ -103,6 +137,14 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     provider: str | None = None
     sender: str | None = None
     adapters: tuple[str, ...] = ()
+    route: RouteChoice | None = None
+
+
+class Quiet(msgspec.Struct, frozen=True, array_like=True):
+    """A time in which the recipient's telephone is to be left alone."""
+
+    start: Moment
+    end: Moment
 
 
 class MessageOrder(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -111,7 +153,12 @@ class MessageOrder(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     `to` maps a channel to the recipient's address on it. `accepted_at` is when the API took
     the message; `expires_at` the end of its TTL. `fingerprint` is a SHA-256 over the request as
     the client sent it and tells a repeated request from a different one under the same
-    idempotency key. `verdicts` are what the layers of the pipeline found.
+    idempotency key. `fresh` says that nobody can have handed the message over before: its id is
+    new, or guarded by an idempotency key of Restate's. `verdicts` are what the layers of the
+    pipeline found.
+    `tell` are the callback events before the end that an endpoint of the tenant wants
+    (`domain.callback.PROGRESS`); a message that nobody follows so closely has none and does no work
+    for it.
     """
 
     tenant: str
@@ -127,4 +174,10 @@ class MessageOrder(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     metadata: dict[str, str] = {}
     fingerprint: str | None = None
     trace_id: str | None = None
+    template: TemplateUse | None = None
+    tell: tuple[str, ...] = ()
+    mode: Mode = Mode.LIVE
+    fresh: bool = False
     verdicts: tuple[Verdict, ...] = ()
+    recipient: Recipient | None = None
+    quiet: tuple[Quiet, ...] = ()

@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from domain.billing.settlement import Settled
+from domain.callback import Telling
 from domain.delivery import Submission
 from domain.message import Category, MessageOrder
+from domain.tenancy import Mode, Scope, Tenant
 from domain.timeline import Entry, Record, Status
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is calling: the tenant that an API key belongs to."""
+    """Who is calling: the tenant that an API key belongs to, what the key may do, and what becomes
+    of its messages."""
 
     tenant: str
     key_id: str
+    scopes: frozenset[Scope] = frozenset()
+    mode: Mode = Mode.LIVE
 
 
 class KeyRing(Protocol):
     """Looks up API keys without a query a request."""
 
     def authenticate(self, presented: str) -> Principal | None:
-        """The key's owner, or None for a key that is unknown, malformed or revoked."""
+        """The key's owner, or None for a key that is unknown, malformed, expired or revoked."""
+
+
+class TenantDirectory(Protocol):
+    """Looks up tenants without a query a request."""
+
+    def tenant(self, tenant: str) -> Tenant | None:
+        """A tenant with its settings, None when there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedMessage:
-    """One row of the message log. `record` is None until the message has ended."""
+    """One row of the message log. `record` is None until the message has ended. `bill` is what the
+    ledger has for its attempts."""
 
     id: str
     tenant: str
@@ -39,17 +54,21 @@ class LoggedMessage:
     order: MessageOrder
     record: Record | None
     late: tuple[Entry, ...] = ()
+    callbacks: tuple[Telling, ...] = ()
+    bill: tuple[Settled, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class MessageQuery:
     """A tenant's list request. `created_after` is inclusive, `created_before` exclusive.
 
-    `before` is the position of the last row of the page before: newest rows come first.
+    `before` is the position of the last row of the page before: newest rows come first. Live
+    messages and those of test keys are two lists.
     """
 
     tenant: str
     limit: int
+    mode: Mode = Mode.LIVE
     statuses: tuple[Status, ...] = ()
     channel: str | None = None
     created_after: datetime | None = None
@@ -66,6 +85,12 @@ class MessageLog(Protocol):
 
     async def started(self, message_id: str, order: MessageOrder) -> None:
         """Turn a scheduled message's row to processing."""
+
+    async def progressed(
+        self, message_id: str, order: MessageOrder, entries: Sequence[tuple[int, Entry]]
+    ) -> None:
+        """Tell the tenant's endpoints of lines of the timeline, given with their places, that
+        they follow (`MessageOrder.tell`); each once."""
 
     async def ended(self, message_id: str, order: MessageOrder, record: Record) -> None:
         """Write the final record, whether or not the row is there; repeating it is harmless."""
@@ -146,3 +171,23 @@ class Pressure(Protocol):
 
     def accepted(self, tenant: str, channel: str) -> None:
         """A message that was admitted has been handed over."""
+
+
+class OperatorLookup(Protocol):
+    """Which network serves a number now, as far as that is known at once."""
+
+    def operator_of(self, number: str) -> str | None:
+        """MCC and MNC of a number in E.164, None when it is not in memory; then it is looked up
+        meanwhile, where anybody can be asked."""
+
+
+class NumberLookup(Protocol):
+    """Somebody who can be asked about a number: an HLR, or a service in front of several."""
+
+    async def look_up(self, number: str) -> str | None:
+        """MCC and MNC of the network that serves a number in E.164 now, None for a number that
+        nobody serves. Raises LookupUnavailable when there is no answer."""
+
+
+class LookupUnavailable(Exception):
+    """A number lookup got no answer: ask again later."""

@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 import msgspec
+
+from domain.compliance.rules import ComplianceRules
+from domain.content_rules import ContentRules
+from domain.enrichment import Defaults
+from domain.limits import NO_LIMITS, RateLimits
+from domain.mode import Mode
+from domain.optout import OptOutRules
+from domain.retention import Retention
+from domain.routing.rules import NO_RULES, RoutingRules
+
+__all__ = ["EVERYTHING", "TENANT_ID", "Mode", "Scope", "Tenant", "Tier"]
+
+TENANT_ID: Final = "^[a-z0-9][a-z0-9_-]{0,62}$"
+"""A tenant's id: it stands in paths, metrics and logs."""
 
 
 class Tier(str, Enum):
@@ -15,18 +30,11 @@ class Tier(str, Enum):
     CUSTOM = "custom"  # adapters of its own as well
 
 
-class Mode(str, Enum):
-    """What becomes of the messages of an API key."""
-
-    LIVE = "live"
-    TEST = "test"  # the same way, but to simulators only
-
-
 class Scope(str, Enum):
-    """What an API key may do."""
+    """What an API key may do. Each route of the API asks for one of them."""
 
     SEND = "messages:send"
-    READ = "messages:read"
+    READ = "read"
     TEMPLATES = "templates:write"
     SUPPRESSIONS = "suppressions:write"
     CALLBACKS = "callbacks:write"
@@ -34,10 +42,41 @@ class Scope(str, Enum):
     USAGE = "usage:read"
     RECIPIENTS = "recipients:erase"
 
+    @property
+    def meaning(self) -> str:
+        """What it allows, for people."""
+        return _MEANINGS[self]
+
+
+EVERYTHING: Final = frozenset(Scope)
+"""What a key may do that was made without scopes."""
+
+OF_TEST_KEYS: Final = frozenset({Scope.SEND, Scope.READ})
+"""What a test key may do at most: what is set up is the live messages', too."""
+
+_MEANINGS: Final[dict[Scope, str]] = {
+    Scope.SEND: "send messages, and withdraw them",
+    Scope.READ: "look at messages and at whatever is set up",
+    Scope.TEMPLATES: "make and change templates",
+    Scope.SUPPRESSIONS: "add to the suppression list and take from it",
+    Scope.CALLBACKS: "set up status callbacks, and have them sent again",
+    Scope.ADAPTERS: "upload, configure and switch adapters",
+    Scope.USAGE: "see what was sent and what it cost",
+    Scope.RECIPIENTS: "find and erase what is kept about a person",
+}
+
 
 class Tenant(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A business that sends, and its settings."""
+    """A business that sends, and its settings. A suspended one sends nothing; it can still look at
+    what it sent, withdraw it, and erase."""
 
     id: str
     tier: Tier = Tier.SHARED
     suspended: bool = False
+    limits: RateLimits = NO_LIMITS
+    opt_out: OptOutRules = OptOutRules()
+    content: ContentRules = ContentRules()
+    compliance: ComplianceRules = ComplianceRules()
+    defaults: Defaults = Defaults()
+    retention: Retention = Retention()
+    routing: RoutingRules = NO_RULES

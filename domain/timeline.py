@@ -7,8 +7,10 @@ from enum import Enum
 
 import msgspec
 
+from domain.billing.cost import Cost
 from domain.failures import Failure
 from domain.message import Level, MessageOrder
+from domain.routing.choice import RouteChoice
 
 
 class Status(str, Enum):
@@ -42,6 +44,8 @@ class Event(str, Enum):
     TIMEOUT = "timeout"
     CANCEL_REQUESTED = "cancel_requested"
     ENDED = "ended"
+    VERDICT = "verdict"  # a layer's, as the API shows it: the order keeps them, not the record
+    CALLBACK = "callback"  # an endpoint of the tenant was told, or will be; never in a record
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -63,6 +67,8 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     possible_duplicate: bool = False
     late: bool = False
     status: Status | None = None
+    cost: Cost | None = None
+    route: RouteChoice | None = None
 
 
 RECEIPTS_LISTED = 200

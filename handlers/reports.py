@@ -7,6 +7,7 @@ Restate; from there nothing is lost, whatever dies.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -70,9 +71,15 @@ _TOLD: JsonSerde[Told] = JsonSerde(Told)
 _encode = msgspec.json.Encoder().encode
 
 
-def create_adapter_reports(host: AdapterHost, reference_key: bytes, routes: Routes) -> Service:
+def create_adapter_reports(
+    host: AdapterHost,
+    reference_key: bytes,
+    routes: Routes,
+    heard: Callable[[str, Receipt], None] = lambda message, receipt: None,
+) -> Service:
     """The service that reads webhooks. `reference_key` is what our references are signed with,
-    `routes` says whose a message from a person is."""
+    `routes` says whose a message from a person is. `heard` is told each receipt with its message,
+    perhaps twice."""
     reports = Service(
         SERVICE,
         inactivity_timeout=timedelta(minutes=1),
@@ -86,12 +93,15 @@ def create_adapter_reports(host: AdapterHost, reference_key: bytes, routes: Rout
         """Tell each message what was reported, and each tenant what people wrote."""
 
         async def look() -> Told:
-            return told(
+            found = told(
                 call,
                 await host.report(call.tenant, call.adapter, call.webhook),
                 reference_key,
                 routes,
             )
+            for message, receipt in found.receipts:
+                heard(message, receipt)
+            return found
 
         found = await ctx.run_typed("read it", look, RunOptions(serde=_TOLD))
         for message, receipt in found.receipts:

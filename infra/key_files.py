@@ -11,7 +11,17 @@ from infra.settings import ConfigurationError, Settings
 def reference_key(settings: Settings) -> bytes:
     """What our references at providers are signed with: 32 bytes, for as long as the directory
     lives. Raises ConfigurationError when the file holds something else."""
-    path = settings.data_dir / "references.key"
+    return _key(settings, "references.key")
+
+
+def hashing_key(settings: Settings) -> bytes:
+    """What stands between a hash in the database and whoever tries out every number or code: 32
+    bytes, the same on every machine that shares the database. Raises ConfigurationError."""
+    return _key(settings, "hashing.key")
+
+
+def _key(settings: Settings, name: str) -> bytes:
+    path = settings.data_dir / name
     if not path.exists():
         make_once(path, secrets.token_hex(32))
     try:

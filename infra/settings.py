@@ -28,6 +28,7 @@ from adapters.smpp.carriers.config import CarrierConfig, Section
 from adapters.smpp.carriers.faults import faults_of
 from adapters.store.database import check_address
 from domain.inbound import InboundRoute, Routes
+from domain.routing.rules import StrategyName
 
 
 class ConfigurationError(Exception):
@@ -146,18 +147,47 @@ def _is_public_url(value: str) -> str:
     return value.rstrip("/")
 
 
+class NumberLookup(Section):
+    """A service that says which network serves a number. `url` has `{number}` where the number
+    comes, in E.164 without its +; `field` is where the operator stands in its JSON, as MCC and MNC.
+    `authorization` is the whole header. It has `timeout` seconds, and `concurrency` questions at a
+    time."""
+
+    url: str
+    field: Annotated[str, Field(min_length=1)] = "mccmnc"
+    authorization: Secret | None = None
+    timeout: Annotated[float, Field(gt=0, le=60)] = 5.0
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = 16
+
+    @field_validator("url")
+    @classmethod
+    def _has_a_place(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or "{number}" not in value:
+            raise ValueError("write it as https://host/path/{number}")
+        return value
+
+
+class Routing(Section):
+    """How routes are chosen, for tenants that do not say it themselves: `least-cost` (then
+    quality), `priority` (the order that was configured) or `weighted` (traffic is divided)."""
+
+    strategy: StrategyName = "least-cost"
+
+
 class Settings(BaseSettings):
     """Everything that a process of Hermes needs to know.
 
-    Seconds: after a message's end, Restate shows its state for `state_retention`, without the
-    content, and its invocation for `journal_retention`, which holds the content, perhaps a
-    one-time password.
+    After a message's end Restate shows its invocation for `journal_retention` seconds; it holds the
+    content, perhaps a one-time password.
 
     `public_url` is where providers reach the API from outside: their webhooks come to it, and some
     sign it; without it, the API's own address.
 
-    `smpp_journal_url` is `postgresql://user:password@host/database`, where several bind pools keep
-    one journal; without it, the one pool keeps it in `data_dir`.
+    `database_url` is `postgresql://user:password@host/database`, where tenants, keys, what is set
+    for them and the message log are kept, for any number of machines; without it they are in
+    `data_dir`, for one machine. `smpp_journal_url` is the same for the journal of submissions and
+    receipts, which several bind pools may share; both may name one database.
     """
 
     model_config = SettingsConfigDict(
@@ -173,6 +203,7 @@ class Settings(BaseSettings):
     api: Listener = Listener(port=8000)
     endpoint: Listener = Listener(port=9080)
     pool: Listener = Listener(port=9081)
+    database_url: Annotated[Secret, AfterValidator(_is_postgres)] | None = None
     smpp_journal_url: Annotated[Secret, AfterValidator(_is_postgres)] | None = None
     carriers: tuple[CarrierConfig, ...] = ()
     email: Email = Email()
@@ -181,9 +212,10 @@ class Settings(BaseSettings):
     public_url: Annotated[str, AfterValidator(_is_public_url)] | None = None
     admin: Admin = Admin()
     backpressure: Backpressure = Backpressure()
+    routing: Routing = Routing()
+    number_lookup: NumberLookup | None = None
     inbound: tuple[InboundNumber, ...] = ()
     inbound_timeout: Annotated[float, Field(gt=0, le=3600)] = 60.0
-    state_retention: Annotated[float, Field(gt=0)] = 86400.0
     journal_retention: Annotated[float, Field(ge=0)] = 3600.0
 
     @field_validator("carriers")
@@ -233,9 +265,17 @@ class Settings(BaseSettings):
         return self.public_url or f"http://{self.api.host}:{self.api.port}"
 
     @property
-    def message_log(self) -> Path:
-        """The SQLite file of tenants, keys and the message log."""
+    def database(self) -> Path | str:
+        """Tenants, keys, what is set for them and the message log: a SQLite file, or the address
+        of a PostgreSQL database. The address holds a password: never to be shown."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
         return self.data_dir / "hermes.db"
+
+    @property
+    def message_log(self) -> Path | str:
+        """See `database`."""
+        return self.database
 
     @property
     def smpp_journal(self) -> Path | str:

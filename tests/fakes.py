@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from domain.message import MessageOrder
 from domain.ports import EngineUnavailable, LoggedMessage, MessageQuery, Principal
+from domain.tenancy import EVERYTHING
 from domain.timeline import Entry, Event, Record, Status
 
 
@@ -18,7 +19,7 @@ class FakeKeys:
 
     def authenticate(self, presented: str) -> Principal | None:
         tenant = self.keys.get(presented)
-        return None if tenant is None else Principal(tenant, f"key_of_{tenant}")
+        return None if tenant is None else Principal(tenant, f"key_of_{tenant}", EVERYTHING)
 
 
 @dataclass
@@ -80,6 +81,7 @@ class FakeLog:
 def _matches(row: LoggedMessage, query: MessageQuery) -> bool:
     return (
         row.tenant == query.tenant
+        and row.order.mode is query.mode
         and (not query.statuses or row.status in query.statuses)
         and query.channel in (None, row.channel)
         and (query.created_after is None or row.created_at >= query.created_after)

@@ -22,10 +22,12 @@ from restate import (
 )
 
 from adapters.restate.serde import JsonSerde
+from domain.callback import PROGRESS
 from domain.cascade import retry_delay
 from domain.channels import CHANNELS
 from domain.delivery import (
     ADAPTER_SERVICE,
+    SANDBOX_SERVICE,
     AttemptRef,
     Cancel,
     DeliveryRequest,
@@ -36,7 +38,8 @@ from domain.delivery import (
     delivery_service,
 )
 from domain.failures import Failure, FailureCode
-from domain.message import NO_CONTENT, Level, MessageOrder, Step
+from domain.message import Level, MessageOrder, Step
+from domain.mode import Mode
 from domain.ports import MessageLog
 from domain.providers import OWN, Providers, Turn
 from domain.timeline import Entry, Event, Record, Snapshot, Status
@@ -112,6 +115,8 @@ class Journey:
         self._due = order.expires_at
         self._rested = order.accepted_at
         self._time_is_up = False
+        self._unsaved = False
+        self._news: list[int] = []
 
     @property
     def expired(self) -> bool:
@@ -122,11 +127,19 @@ class Journey:
         """Add a line to the timeline, which never runs backwards: what is told late, or by a clock
         that is behind, counts from when the book knows of it."""
         self.now = max(self.now, at)
+        if self.order.tell and event in PROGRESS:
+            self._news.append(len(self.record.timeline))
         self.record.timeline.append(Entry(self.now, event, **facts))
 
     def save(self) -> None:
-        """Show the record to the shared handlers."""
-        self._ctx.set(STATE, Snapshot(self.order, self.record), serde=SNAPSHOT)
+        """Show the record to the shared handlers, from the next moment on in which the journey
+        waits: what changes before that is one change."""
+        self._unsaved = True
+
+    def _show(self) -> None:
+        if self._unsaved:
+            self._unsaved = False
+            self._ctx.set(STATE, Snapshot(self.order, self.record), serde=SNAPSHOT)
 
     # Waiting for a scheduled time
 
@@ -154,14 +167,16 @@ class Journey:
     def turn_to(self, step: Step) -> None:
         """Begin a step: its timer starts now."""
         self._step = step
-        self._providers = Providers(step.adapters)
+        self._providers = Providers(() if self._in_sandbox else step.adapters)
         self._step_number += 1
         self._unsettled = False
         self.resends = 0
         self.tries = 0
         self.step_failure = None
         self.record.channel = step.channel
-        self.note(Event.STEP, self.now, step=self._step_number, channel=step.channel)
+        self.note(
+            Event.STEP, self.now, step=self._step_number, channel=step.channel, route=step.route
+        )
         self._time_is_up = False
         self._timeout = self._ctx.sleep(self.count_from_now())
 
@@ -194,7 +209,7 @@ class Journey:
             attempt=self.attempt,
             tenant=self.order.tenant,
             to=self.order.to[self._step.channel],
-            content=self.order.content,
+            content=self.order.content.on(self._step.channel),
             receipt_ref=self.record.refs[self.attempt],
             not_after=self._due,
             category=self.order.category,
@@ -202,7 +217,11 @@ class Journey:
             provider=provider,
             sender=self._step.sender,
             since=self.now if self.attempt == self.tries == 1 else None,
-            channel=self._step.channel if service == ADAPTER_SERVICE else None,
+            with_receipt=self._step.success.reaches(Level.DELIVERED),
+            channel=None if service == self._own_service else self._step.channel,
+            tries=self.tries if self._in_sandbox else 1,
+            mode=self.order.mode,
+            recipient=self.order.recipient,
         )
         self._call = self._ctx.generic_call(  # type: ignore[assignment]
             service, "deliver", REQUEST.serialize(request)
@@ -212,11 +231,21 @@ class Journey:
     def _whose_turn(self) -> tuple[str, str | None]:
         """The service that the current attempt goes to, and the provider that it is to take."""
         step, name = self._step, self._providers.current
+        if self._in_sandbox:
+            return SANDBOX_SERVICE, step.provider
         if name == OWN or (name is None and CHANNELS[step.channel].own is not None):
             self._by_adapter.discard(self.attempt)
-            return delivery_service(step.channel), step.provider
+            return self._own_service, step.provider
         self._by_adapter.add(self.attempt)
         return ADAPTER_SERVICE, name or step.provider
+
+    @property
+    def _own_service(self) -> str:
+        return delivery_service(self._step.channel)
+
+    @property
+    def _in_sandbox(self) -> bool:
+        return self.order.mode is not Mode.LIVE
 
     def pass_on(self, failure: Failure) -> Turn:
         """Let the step's next provider try after this failure, if it may succeed."""
@@ -299,6 +328,9 @@ class Journey:
                 return self._early.pop(0)
             if self._time_is_up:
                 return TimedOut(await self.clock())
+            self._show()
+            if self._news:
+                await self._tell()
             timers = (self._pause, self._timeout)
             waited = (self._call, *self._signals.values(), *timers)
             completed, _ = await wait_completed(*(f for f in waited if f is not None))
@@ -325,6 +357,17 @@ class Journey:
             self.listen_again()
             self.save()
 
+    async def _tell(self) -> None:
+        """Write down what the tenant's endpoints follow, before anything else happens to the
+        message: they are told in order. What is left at the end is told with it."""
+        lines = [(place, self.record.timeline[place]) for place in self._news]
+        self._news = []
+
+        async def log() -> None:
+            await self._log.progressed(self._ctx.key(), self.order, lines)
+
+        await self._ctx.run_typed("tell", log)
+
     async def clock(self) -> datetime:
         """The wall clock, journalled."""
         self.now = max(self.now, datetime.fromtimestamp(await self._ctx.time(), UTC))
@@ -345,10 +388,13 @@ class Journey:
             return None
         if isinstance(heard, Receipt) and self.record.has_enough_of(heard.level):
             return None
-        if isinstance(heard, Receipt) and heard.id is not None:
-            known = self.record.has_receipt(heard.id) or any(r.id == heard.id for r in self._early)
-            return None if known else heard
-        return heard
+        return None if isinstance(heard, Receipt) and self._knows(heard) else heard
+
+    def _knows(self, receipt: Receipt) -> bool:
+        """Whether the same report has been heard before."""
+        return receipt.id is not None and (
+            self.record.has_receipt(receipt.id) or any(r.id == receipt.id for r in self._early)
+        )
 
     async def _answer(self, call: RestateDurableCallFuture[Any]) -> Submission:
         try:
@@ -358,6 +404,8 @@ class Journey:
             failure = Failure(FailureCode.OUTCOME_UNKNOWN, detail=error.message)
             return Submission(SubmissionState.UNKNOWN, at=await self.clock(), failure=failure)
         assert answer is not None
+        if answer.receipt is not None and not self._knows(answer.receipt):
+            self._early.append(answer.receipt)
         return answer
 
     # What the record says
@@ -396,6 +444,8 @@ class Journey:
             failure=submission.failure,
             provider_ids=submission.provider_ids,
             segments=submission.segments,
+            cost=submission.cost,
+            route=submission.route,
             **facts,
         )
 
@@ -444,7 +494,7 @@ class Journey:
     # The end
 
     async def close(self, status: Status) -> Record:
-        """End the message: the log has its record before the state says so."""
+        """End the message: the log has its record before the state is gone."""
         self.record.status = status
         if status in (Status.SENT, Status.DELIVERED):
             self.record.failure = None
@@ -453,8 +503,7 @@ class Journey:
         self.record.refs = {}
         ended_at = await self._logged()
         self._sign_off(self.record, ended_at)
-        self.order = msgspec.structs.replace(self.order, content=NO_CONTENT)
-        self.save()
+        self._ctx.clear(STATE)
         self._release()
         return self.record
 
@@ -471,6 +520,8 @@ class Journey:
     def _release(self) -> None:
         """Tell the channels that nobody listens any more to attempts that may still be reported
         on: what comes now goes to the Message object's `receipt`."""
+        if self._in_sandbox:
+            return
         for attempt in sorted(self._open_attempts):
             channel = self._steps_of_attempts[attempt].channel
             provable = CHANNELS[channel].own

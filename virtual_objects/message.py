@@ -1,7 +1,8 @@
 """The Message object: one message, one key, one durable walk through its plan.
 
-`send` is the only exclusive handler besides `forget`, so one message has one writer. `status`,
-`cancel` and `receipt` are shared: they answer while `send` waits, for minutes or for weeks.
+`send` is the only exclusive handler, so one message has one writer. `status`, `cancel` and
+`receipt` are shared: they answer while `send` waits, for minutes or for weeks. The object's state
+lasts as long as `send` does; the end, and what comes after it, is the message log's.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from restate import ObjectContext, ObjectSharedContext, RunOptions, TerminalErro
 from restate.serde import BytesSerde
 
 from adapters.restate.serde import JsonSerde
-from domain.callback import StatusCallback, callback_for
 from domain.cascade import (
     MAX_RESENDS,
     UNKNOWN_GRACE,
@@ -29,10 +29,9 @@ from domain.failures import Failure, FailureCode
 from domain.message import DeliveryPolicy, MessageOrder, Step
 from domain.ports import MessageLog
 from domain.providers import Turn
-from domain.timeline import Entry, Event, Record, Snapshot, Status
+from domain.timeline import RECEIPTS_LISTED, Entry, Event, Record, Snapshot, Status
 from virtual_objects.journey import ORDER, SIGNAL, SNAPSHOT, STATE, Journey, PauseOver, TimedOut
 
-CALLBACK: JsonSerde[StatusCallback] = JsonSerde(StatusCallback)
 _BODY = BytesSerde()
 _RECEIPT: JsonSerde[Receipt] = JsonSerde(Receipt)
 _FORGOTTEN = timedelta(0)
@@ -49,16 +48,13 @@ class Outcome(msgspec.Struct, frozen=True):
 
 _OUTCOME: JsonSerde[Outcome] = JsonSerde(Outcome)
 _ANSWER: JsonSerde[bool] = JsonSerde(bool)
+_ENDING: RunOptions[Status | None] = RunOptions(serde=JsonSerde(Status))
 
 
-def create_message_object(
-    log: MessageLog, *, state_retention: timedelta, journal_retention: timedelta
-) -> VirtualObject:
+def create_message_object(log: MessageLog, *, journal_retention: timedelta) -> VirtualObject:
     """The object, bound to the log that its endings are written to.
 
-    `state_retention` is how long `restate kv get Message …` shows a message after its end, and
-    how long a second `send` under the same id is recognised; `journal_retention` how long the
-    invocation can be inspected.
+    `journal_retention` is how long the invocation can be inspected after the end.
     """
     message = VirtualObject("Message", description="One message on its way through its plan.")
 
@@ -67,9 +63,10 @@ def create_message_object(
         """Walk the plan until a step succeeds, the time is over, or the message is canceled."""
         order = ORDER.read(body)
         check(order)
-        told_before = await ctx.get(STATE, serde=SNAPSHOT)
-        if told_before is not None:
-            return Outcome(told_before.record.status)
+        if not order.fresh:
+            ending = await ctx.run_typed("ended before", ended_as, _ENDING, log, ctx.key())
+            if ending is not None:
+                return Outcome(ending)
 
         journey = Journey(ctx, order, log)
         try:
@@ -79,12 +76,7 @@ def create_message_object(
                 FailureCode.CANCELED, detail=canceled_by_operator.message
             )
             status = Status.CANCELED
-        record = await journey.close(status)
-
-        if order.status_callback is not None:
-            callback = CALLBACK.serialize(callback_for(ctx.key(), order, record))
-            ctx.generic_send("StatusCallback", "deliver", callback)
-        ctx.object_send(forget, ctx.key(), None, send_delay=state_retention)
+        await journey.close(status)
         return Outcome(status)
 
     @message.handler(
@@ -136,18 +128,12 @@ def create_message_object(
             return
         ref = record.refs.get(receipt.attempt) if record is not None else None
         if ref is None:
-            entry = late(receipt, record)
-            await ctx.run_typed("log it", log.late_receipt, RunOptions(), ctx.key(), entry)
+            await ctx.run_typed("log it", log_late, RunOptions(), log, ctx.key(), receipt)
             return
         ctx.resolve_awakeable(ref, receipt, serde=SIGNAL)
         # An awakeable takes one value, and another report may have been faster: look again until
         # the timeline shows this one.
         ctx.object_send(reported, ctx.key(), body, send_delay=LOOK_AGAIN)
-
-    @message.handler(journal_retention=_FORGOTTEN, idempotency_retention=_FORGOTTEN)
-    async def forget(ctx: ObjectContext) -> None:
-        """Drop the state of a message that ended long ago; the message log keeps the story."""
-        ctx.clear_all()
 
     return message
 
@@ -310,6 +296,21 @@ def identified(receipt: Receipt) -> Receipt:
     said = receipt.level or (receipt.failure and receipt.failure.code)
     name = f"{receipt.attempt}/{receipt.at.isoformat()}/{said.value if said else ''}"
     return msgspec.structs.replace(receipt, id=name)
+
+
+async def ended_as(log: MessageLog, message: str) -> Status | None:
+    """How a message ended, as far as the log knows."""
+    listed = await log.get(message)
+    return listed.record.status if listed is not None and listed.record is not None else None
+
+
+async def log_late(log: MessageLog, message: str, receipt: Receipt) -> None:
+    """Add a receipt that nobody waits for to the log: each report once, and no flood of them."""
+    listed = await log.get(message)
+    if listed is None or len(listed.late) >= RECEIPTS_LISTED:
+        return
+    if listed.record is None or not listed.record.has_receipt(receipt.id):
+        await log.late_receipt(message, late(receipt, listed.record))
 
 
 def late(receipt: Receipt, record: Record | None) -> Entry:

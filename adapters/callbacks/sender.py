@@ -7,6 +7,8 @@ import base64
 import hashlib
 import hmac
 import time
+from collections.abc import Sequence
+from http import HTTPStatus
 from pathlib import Path
 
 import aiohttp
@@ -17,10 +19,28 @@ from adapters.store.tenants import UnknownTenant, webhook_secret
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
 _PREFIX = "whsec_"
+_CONNECTIONS = 2000
+_LONGEST_RETRY_AFTER = 3600.0
 
 
 class CallbackRefused(Exception):
-    """The receiver did not answer 2xx, or could not be reached: worth another try."""
+    """The receiver did not answer 2xx, or could not be reached: worth another try.
+
+    `status` is that of its answer, if there was one; `retry_after` is what it asked for, in
+    seconds.
+    """
+
+    def __init__(
+        self, reason: str, *, status: int | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.retry_after = retry_after
+
+    @property
+    def gone(self) -> bool:
+        """True when it wants no more at all (Standard Webhooks, on 410)."""
+        return self.status == HTTPStatus.GONE
 
 
 class CallbackForbidden(Exception):
@@ -30,13 +50,15 @@ class CallbackForbidden(Exception):
 class CallbackSender:
     """Posts callbacks. Made on a running event loop."""
 
-    def __init__(self, tenants: Path, *, allow_private: bool) -> None:
+    def __init__(self, tenants: Path | str, *, allow_private: bool) -> None:
         self._tenants = tenants
         self._allow_private = allow_private
         self._http = aiohttp.ClientSession(
             timeout=_TIMEOUT,
             connector=aiohttp.TCPConnector(
-                resolver=None if allow_private else PublicResolver(), limit=64
+                # Slow receivers must not keep the others waiting: each endpoint has its own bound.
+                resolver=None if allow_private else PublicResolver(),
+                limit=_CONNECTIONS,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
@@ -50,13 +72,24 @@ class CallbackSender:
 
         Raises CallbackRefused or CallbackForbidden.
         """
-        target = self._checked(url)
+        await self.send(url, (await self.secret_of(tenant),), webhook_id, body)
+
+    async def secret_of(self, tenant: str) -> str:
+        """What signs where no endpoint is named. Raises CallbackForbidden for no tenant of ours."""
         try:
-            secret = await asyncio.to_thread(webhook_secret, self._tenants, tenant)
+            return await asyncio.to_thread(webhook_secret, self._tenants, tenant)
         except UnknownTenant as error:
             raise CallbackForbidden("the tenant is not known") from error
+
+    async def send(self, url: str, secrets: Sequence[str], webhook_id: str, body: bytes) -> int:
+        """Deliver `body` once, signed with each of the secrets, of which there is at least one.
+        Returns the status of the answer, a 2xx.
+
+        Raises CallbackRefused or CallbackForbidden.
+        """
+        target = self._checked(url)
         timestamp = str(int(time.time()))
-        signature = sign(secret, webhook_id, timestamp, body)
+        signature = " ".join(sign(secret, webhook_id, timestamp, body) for secret in secrets)
         headers = {
             "content-type": "application/json",
             "user-agent": "Hermes",
@@ -69,7 +102,12 @@ class CallbackSender:
                 target, data=body, headers=headers, allow_redirects=False
             ) as answer:
                 if not 200 <= answer.status < 300:
-                    raise CallbackRefused(f"HTTP {answer.status}")
+                    raise CallbackRefused(
+                        f"HTTP {answer.status}",
+                        status=answer.status,
+                        retry_after=_seconds(answer.headers.get("retry-after")),
+                    )
+                return answer.status
         except ForbiddenAddress as error:
             raise CallbackForbidden(str(error)) from error
         except aiohttp.ClientConnectorError as error:
@@ -100,6 +138,13 @@ class CallbackSender:
             except ForbiddenAddress as error:
                 raise CallbackForbidden(str(error)) from error
         return target
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """A Retry-After in seconds; in its other form, a date, it is left alone."""
+    if retry_after is None or not retry_after.isascii() or not retry_after.isdecimal():
+        return None
+    return min(float(retry_after), _LONGEST_RETRY_AFTER) if len(retry_after) < 9 else None
 
 
 def sign(secret: str, webhook_id: str, timestamp: str, body: bytes) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 
 import msgspec
@@ -54,7 +56,9 @@ class RestateIngress:
         if repeatable:
             headers += f"idempotency-key: {message_id}\r\n"
         path = f"/restate/send/Message/{message_id}/send"
-        body = await self._post(path, _encode(order), headers)
+        body = _encode(msgspec.structs.replace(order, fresh=True))
+        doubtful = None if repeatable else partial(_encode, order)
+        body = await self._post(path, body, headers, again=doubtful)
         return not repeatable or _decode_accepted(body).status == "Accepted"
 
     async def status(self, message_id: str) -> tuple[MessageOrder, Record] | None:
@@ -89,6 +93,10 @@ class RestateIngress:
         """Hand over a provider's webhook, to be read by its adapter."""
         await self._post("/restate/send/AdapterReports/read", call, _JSON)
 
+    async def wake_callbacks(self, endpoint: str) -> None:
+        """Say that something waits for a tenant's callback endpoint."""
+        await self._post(f"/restate/send/CallbackEndpoint/{endpoint}/tell")
+
     async def ready(self) -> bool:
         """True when Restate answers its health check."""
         try:
@@ -97,12 +105,20 @@ class RestateIngress:
             return False
         return answer.status == HTTPStatus.OK
 
-    async def _post(self, path: str, body: bytes | None = None, headers: str = "") -> bytes:
+    async def _post(
+        self,
+        path: str,
+        body: bytes | None = None,
+        headers: str = "",
+        *,
+        again: Callable[[], bytes] | None = None,
+    ) -> bytes:
+        """What `again` gives goes in the place of `body` when that may have arrived already."""
         try:
             answer = await self._http.request("POST", path, body, headers)
         except ConnectionGone:
             # The server closes idle connections when it likes. Repeating is safe: see above.
-            answer = await self._again(path, body, headers)
+            answer = await self._again(path, again() if again else body, headers)
         except (OSError, TimeoutError) as error:
             raise EngineUnavailable(f"{type(error).__name__} at {path}") from error
         if answer.status in (HTTPStatus.OK, HTTPStatus.ACCEPTED):

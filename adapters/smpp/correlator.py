@@ -15,7 +15,7 @@ import heapq
 import itertools
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
@@ -31,6 +31,8 @@ from adapters.smpp.store.journal import Journal, Part, PartState, StoredReceipt
 from domain.delivery import Receipt
 from domain.ports import EngineRefused, EngineUnavailable
 
+Forwarding = tuple[Part, Receipt, Sequence[StoredReceipt]]
+"""An attempt's receipt, as it is told and as it is stored."""
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 logger = logging.getLogger(__name__)
@@ -71,7 +73,8 @@ class Correlator:
         self._parts_of = Batched(journal.parts_of_all)
         self._in_flight: dict[tuple[str, int], Part] = {}
         self._unmatched: dict[tuple[str, str], list[StoredReceipt]] = {}
-        self._outbox: asyncio.Queue[tuple[Part, Receipt, Sequence[StoredReceipt]]] = asyncio.Queue()
+        self._expected: dict[tuple[str, int], asyncio.Future[Forwarding]] = {}
+        self._outbox: asyncio.Queue[Forwarding] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         self._senders = [loop.create_task(self._send()) for _ in range(_SENDERS)]
         self._lookups: set[asyncio.Task[None]] = set()
@@ -81,6 +84,8 @@ class Correlator:
             else []
         )
         self._closed = False
+        self.on_settled: Callable[[Part, Receipt], None] | None = None
+        """Told of each final receipt, with one of the attempt's parts; it must not raise."""
 
     @property
     def unmatched(self) -> int:
@@ -129,6 +134,36 @@ class Correlator:
                 early += self._unmatched.pop(key)
         for receipt in early:
             self._spawn_look_up(receipt)
+
+    def expect(self, message: str, attempt: int) -> asyncio.Future[Forwarding]:
+        """From now until `conclude`, the receipt that settles the attempt is not forwarded: the
+        future has it."""
+        future = self._expected[message, attempt] = asyncio.get_running_loop().create_future()
+        return future
+
+    def conclude(self, message: str, attempt: int, *, told: bool) -> None:
+        """Nobody expects the attempt's receipt any more. `told` if the one that came has found its
+        way; otherwise it is forwarded."""
+        future = self._expected.pop((message, attempt))
+        if not future.done():
+            future.cancel()
+        elif not future.cancelled():
+            part, _, stored = future.result()
+            if told:
+                part.signalled = True
+                self._mark(stored)
+            else:
+                self._outbox.put_nowait(future.result())
+
+    def expect_nothing(self) -> None:
+        """Whoever expects a receipt shall not wait for it."""
+        for future in self._expected.values():
+            future.cancel()
+
+    async def known(self, parts: Sequence[Part]) -> Receipt | None:
+        """The receipt that settles an attempt, as far as the journal has it."""
+        found = _whole(parts, await self._journal.receipts_of(parts))
+        return _told(parts[0], found) if found else None
 
     async def release(self, message: str, attempt: int) -> None:
         """The attempt's awakeable is heard no more: report to the message, also what was already
@@ -265,14 +300,9 @@ class Correlator:
     async def _aggregate(self, part: Part) -> None:
         """A message of several parts has arrived when all have, and failed when one has."""
         parts = await self._journal.parts_of(part.message, part.attempt)
-        final: dict[str, StoredReceipt] = {}
-        for receipt in await self._journal.receipts_of(parts):
-            if receipt.final:
-                final[receipt.smsc_id] = receipt
-        failed = {r for r in final.values() if meaning(r.state, r.error)[1] is not None}
-        if failed or len(final) == part.parts:
-            # What is said last is what is told, and a failure is.
-            self._forward(part, sorted(final.values(), key=failed.__contains__))
+        found = _whole(parts, await self._journal.receipts_of(parts))
+        if found:
+            self._forward(part, found)
 
     def _is_in_flight(self, receipt: StoredReceipt) -> bool:
         if receipt.reference is None:
@@ -324,19 +354,18 @@ class Correlator:
     # Forwarding
 
     def _forward(self, part: Part, stored: Sequence[StoredReceipt]) -> None:
-        last = stored[-1]
-        level, failure = meaning(last.state, last.error)
-        receipt = Receipt(
-            attempt=part.attempt,
-            at=datetime.fromtimestamp(last.received_at, UTC),
-            level=level,
-            failure=failure,
-            provider=part.carrier,
-            provider_status=f"{last.stat} err:{last.error}" if last.error else last.stat,
-            id=f"{last.carrier}/{last.smsc_id}/{last.state}",
-            final=last.final,
-        )
-        self._outbox.put_nowait((part, receipt, stored))
+        receipt = _told(part, stored)
+        expected = self._expected.get((part.message, part.attempt))
+        first = receipt.final and not part.signalled and not part.released
+        if receipt.final and self.on_settled is not None:
+            self.on_settled(part, receipt)
+        if expected is not None and first and not expected.done():
+            expected.set_result((part, receipt, stored))
+        elif expected is not None and expected.done() and _has(expected, receipt):
+            # Parts that arrive together complete the message more than once.
+            self._mark(stored)
+        else:
+            self._outbox.put_nowait((part, receipt, stored))
 
     async def _send(self) -> None:
         while True:
@@ -360,8 +389,40 @@ class Correlator:
                     logger.warning("receipt for %s waits: %s", part.message, error)
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _LONGEST_PAUSE)
-            for one in stored:
-                self._journal.forwarded(one)
+            self._mark(stored)
+
+    def _mark(self, stored: Sequence[StoredReceipt]) -> None:
+        for one in stored:
+            self._journal.forwarded(one)
+
+
+def _has(expected: asyncio.Future[Forwarding], receipt: Receipt) -> bool:
+    return not expected.cancelled() and expected.result()[1].id == receipt.id
+
+
+def _whole(parts: Sequence[Part], receipts: Iterable[StoredReceipt]) -> list[StoredReceipt]:
+    """The final receipts that settle an attempt, if they do: all parts' or a failure among them.
+    What is said last is what is told, and a failure is."""
+    final = {receipt.smsc_id: receipt for receipt in receipts if receipt.final}
+    failed = {r for r in final.values() if meaning(r.state, r.error)[1] is not None}
+    if not failed and len(final) < len(parts):
+        return []
+    return sorted(final.values(), key=failed.__contains__)
+
+
+def _told(part: Part, stored: Sequence[StoredReceipt]) -> Receipt:
+    last = stored[-1]
+    level, failure = meaning(last.state, last.error)
+    return Receipt(
+        attempt=part.attempt,
+        at=datetime.fromtimestamp(last.received_at, UTC),
+        level=level,
+        failure=failure,
+        provider=part.carrier,
+        provider_status=f"{last.stat} err:{last.error}" if last.error else last.stat,
+        id=f"{last.carrier}/{last.smsc_id}/{last.state}",
+        final=last.final,
+    )
 
 
 def _merge(part: Part, written: Part) -> None:

@@ -10,16 +10,20 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
+import msgspec
+
+from adapters.routing.library import Routing
 from adapters.smpp.carriers.carrier import Carrier, Lease, Unavailable
+from adapters.smpp.carriers.choice import CarrierChoice
 from adapters.smpp.carriers.config import CarrierConfig
 from adapters.smpp.carriers.connection import NotWritten
 from adapters.smpp.carriers.ids import comparable
 from adapters.smpp.carriers.mesh import Mesh
 from adapters.smpp.carriers.outgoing import REFERENCES, bodies, cut
-from adapters.smpp.correlator import Correlator
+from adapters.smpp.correlator import Correlator, Forwarding
 from adapters.smpp.flow.backlog import PRIORITY, Backlog, Queue
 from adapters.smpp.protocol.constants import CommandStatus
 from adapters.smpp.protocol.pdu import DataSm, DeliverSm, PduError
@@ -45,6 +49,10 @@ REBIND_PATIENCE = 1.0
 """Seconds that a request waits for a carrier to come back when all are gone."""
 SAID_BEFORE = 0.25
 """Seconds before a request's `not_after` at which waiting for a carrier ends."""
+LINGER = 1.0
+"""Seconds that an answer waits for its receipt, if it may: one call of Restate's instead of two."""
+LINGERING = 1000
+"""Answers that wait so at once; further ones are given without."""
 KEEP = 8 * 86400.0
 """Seconds for which the journal is kept: longer than any message lives."""
 
@@ -52,7 +60,12 @@ _PRUNE_EVERY = 3600.0
 _LOOK_AGAIN = 0.1
 _ALWAYS_ONE_PART = 35
 """Characters that fit a short message even if each is a surrogate pair."""
+_PERHAPS_SENT = (SubmissionState.TAKEN, SubmissionState.UNKNOWN)
 _Pdus = list[tuple[Part, bytes]]
+
+Submit = Callable[[DeliveryRequest], Awaitable[Submission]]
+Around = Callable[[DeliveryRequest, Submit], Awaitable[Submission]]
+"""Calls what submits an attempt, and does something before and after: it charges for it."""
 
 OnInbound = Callable[[str, EsmeSession, int, DeliverSm | DataSm], None]
 """Takes what a carrier, named first, delivers and is no receipt; it must be acknowledged."""
@@ -67,17 +80,23 @@ class BindPool:
         journal: Journal,
         correlator: Correlator,
         on_inbound: OnInbound | None = None,
+        routing: Routing | None = None,
+        around: Around | None = None,
     ) -> None:
         self._journal = journal
         self._correlator = correlator
         self._on_inbound = on_inbound
+        self._around = around
         self._loop = asyncio.get_running_loop()
         self.mesh = Mesh(self._deliverer)
+        self.choice = CarrierChoice(self.mesh, routing)
+        correlator.on_settled = self.choice.reported
         for config in carriers:
             self.mesh.add(config)
         self._backlog = Backlog(self._loop.time())
         self._reference = random.randrange(REFERENCES)
         self._under_way: dict[tuple[str, int], asyncio.Task[Submission]] = {}
+        self._lingering = 0
         self._pruning = self._loop.create_task(self._prune())
 
     @property
@@ -98,6 +117,8 @@ class BindPool:
     async def close(self) -> None:
         """Let what is under way finish for a moment, then unbind from every carrier."""
         self._pruning.cancel()
+        self._lingering = LINGERING
+        self._correlator.expect_nothing()
         if self._under_way:
             await asyncio.wait(self._under_way.values(), timeout=0.3)
         await self.mesh.close()
@@ -107,7 +128,7 @@ class BindPool:
         key = (request.message, request.attempt)
         task = self._under_way.get(key)
         if task is None:
-            task = self._loop.create_task(self._deliver(request))
+            task = self._loop.create_task(self._begin(request))
             self._under_way[key] = task
             task.add_done_callback(lambda _: self._under_way.pop(key, None))
         # A caller that gives up must not take the submission with it.
@@ -121,7 +142,17 @@ class BindPool:
             await asyncio.wait([under_way])
         await self._correlator.release(ref.message, ref.attempt)
 
+    async def begun_before(self, request: DeliveryRequest) -> Submission | None:
+        """What became of an attempt that was begun before; None when nothing has been sent. For
+        `around`, before it submits."""
+        return await self._known(request, _now())
+
     # One attempt
+
+    async def _begin(self, request: DeliveryRequest) -> Submission:
+        if self._around is None:
+            return await self._deliver(request)
+        return await self._around(request, self._deliver)
 
     async def _deliver(self, request: DeliveryRequest) -> Submission:
         key = (request.message, request.attempt)
@@ -130,18 +161,54 @@ class BindPool:
             lag = (begun_at - request.since).total_seconds()
             self._backlog.arrives(request.tenant, lag, self._loop.time())
         busy = False
+        # From before the submission on: the receipt may overtake its answer.
+        receipt = self._correlator.expect(*key) if self._may_linger(request) else None
+        told = False
         try:
-            submission = await self._attempt(request, begun_at)
-            busy = submission.state is SubmissionState.BUSY
+            try:
+                routed = self.choice.choose(request)
+                submission = await self._attempt(request, begun_at, routed.carriers)
+                self.choice.answered(request, submission)
+                submission = routed.told(submission)
+                busy = submission.state is SubmissionState.BUSY
+            finally:
+                if not busy:
+                    self._backlog.left(key)
+            if submission.state is SubmissionState.TAKEN:
+                self._backlog.took(request.tenant, self._loop.time())
+            if receipt is not None and submission.state in _PERHAPS_SENT:
+                submission = await self._with_receipt(request, submission, receipt)
+                told = submission.receipt is not None
         finally:
-            if not busy:
-                self._backlog.left(key)
-        if submission.state is SubmissionState.TAKEN:
-            self._backlog.took(request.tenant, self._loop.time())
+            if receipt is not None:
+                self._correlator.conclude(*key, told=told)
         return submission
 
-    async def _attempt(self, request: DeliveryRequest, begun_at: datetime) -> Submission:
-        candidates = self.mesh.candidates(request.provider, request.to)
+    def _may_linger(self, request: DeliveryRequest) -> bool:
+        # A receipt that comes to another process goes to the cascade, which keeps it until it has
+        # this answer: it would wait for nothing.
+        return request.with_receipt and self._lingering < LINGERING and not self._journal.shared
+
+    async def _with_receipt(
+        self, request: DeliveryRequest, submission: Submission, receipt: asyncio.Future[Forwarding]
+    ) -> Submission:
+        """The answer with its receipt, should that come within a moment."""
+        if submission.receipt is not None:
+            return submission
+        left = (request.not_after - _now()).total_seconds() - SAID_BEFORE
+        if submission.state is SubmissionState.TAKEN and left > 0 and not receipt.done():
+            self._lingering += 1
+            try:
+                await asyncio.wait([receipt], timeout=min(LINGER, left))
+            finally:
+                self._lingering -= 1
+        if not receipt.done() or receipt.cancelled():
+            return submission
+        return msgspec.structs.replace(submission, receipt=receipt.result()[1])
+
+    async def _attempt(
+        self, request: DeliveryRequest, begun_at: datetime, candidates: Sequence[Carrier]
+    ) -> Submission:
         if not candidates:
             detail = f"no carrier {request.provider}" if request.provider else "no carrier fits"
             return _failed(Failure(FailureCode.NOT_SUPPORTED, detail=detail), begun_at)
@@ -165,7 +232,7 @@ class BindPool:
                 known = await self._settled(request, until)
                 if any(part.state is not PartState.RETURNED for part in known):
                     if not any(part.state is PartState.RETURNED for part in known):
-                        return self._verdict(request, known, begun_at)
+                        return await self._told_again(request, known, begun_at)
                     # The parts of one message stay together.
                     first = known[0].carrier
                     if lease.carrier.name != first:
@@ -178,7 +245,7 @@ class BindPool:
                 if not await self._journal.reopen([part for part, _ in pdus]):
                     # Another process was faster.
                     known = await self._settled(request, until)
-                    return self._verdict(request, known, begun_at)
+                    return await self._told_again(request, known, begun_at)
             return await self._submit(request, lease, pdus, until, begun_at)
         except PduError as error:
             failure = lease.carrier.means(error.command_status).failure(error.command_status)
@@ -195,7 +262,17 @@ class BindPool:
         parts = await self._settled(request, self._loop.time() + HOLD)
         if not parts or any(part.state is PartState.RETURNED for part in parts):
             return None
-        return self._verdict(request, parts, begun_at)
+        return await self._told_again(request, parts, begun_at)
+
+    async def _told_again(
+        self, request: DeliveryRequest, parts: Sequence[Part], begun_at: datetime
+    ) -> Submission:
+        """What became of an attempt that was begun before: nobody may have heard the answer, nor
+        the receipt that went with it."""
+        submission = self._verdict(request, parts, begun_at)
+        if not request.with_receipt or submission.state not in _PERHAPS_SENT:
+            return submission
+        return msgspec.structs.replace(submission, receipt=await self._correlator.known(parts))
 
     async def _settled(self, request: DeliveryRequest, until: float) -> list[Part]:
         """The parts of an attempt that was begun before; waits, but not beyond `until`, for a

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
 Statement = tuple[str, Sequence[Any]]
 """SQL with `?` for each value, and the values."""
+
+
+def nothing() -> None:
+    """What there is to do after a group that is only statements."""
 
 
 class Rows(Protocol):
@@ -42,9 +46,19 @@ class Database(Protocol):
         """Commits on leaving, and rolls back if an exception leaves. Commits are on disk when
         they return."""
 
-    def commit_group(self, statements: Sequence[Statement]) -> list[int]:
-        """Run statements in order in one transaction, and give the row count of each. Raises,
-        and nothing of the group is written, if one fails."""
+    def commit_group(
+        self, statements: Sequence[Statement], then: Callable[[], None] = nothing
+    ) -> list[int]:
+        """Run statements in order, and `then` after them, in one transaction; the row count of
+        each statement. Raises, and nothing of the group is written, if one of them fails. A group
+        that met another process's may be tried again, and `then` with it."""
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """All that is read within is of one moment. It holds no writer up."""
+
+    def changes(self) -> int | None:
+        """A number that is another one after each commit by others, where that costs nothing to
+        ask; None where it does."""
 
     def version(self, schema: str) -> int:
         """The number of a schema's last migration, within a transaction; 0 for none. Until that

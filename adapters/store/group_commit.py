@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -26,9 +26,18 @@ class GroupCommit:
     disk.
     """
 
-    def __init__(self, database: Database, *, linger: float = 0.010) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        linger: float = 0.010,
+        beside: Callable[[Database, Sequence[Any]], None] | None = None,
+    ) -> None:
+        """`beside` writes, in a group's transaction, what was queued with `also`."""
         self._database = database
         self._linger = linger
+        self._beside = beside
+        self._besides: list[Any] = []
         self._pending: list[Statement] = []
         self._waiting: list[asyncio.Future[int] | None] = []
         self._flushing: asyncio.Task[None] | None = None
@@ -56,6 +65,11 @@ class GroupCommit:
         self._pending.append((sql, parameters))
         self._waiting.append(None)
         self._came()
+
+    def also(self, items: Iterable[Any]) -> None:
+        """Queue what `beside` writes: in the transaction of the statement that is queued next,
+        and after all statements of that. If its commit fails, so does that statement."""
+        self._besides.extend(items)
 
     async def read(self, query: Callable[[Database], T]) -> T:
         """Run a query in the writer's thread, so that it sees every write of the groups before
@@ -89,6 +103,12 @@ class GroupCommit:
             timer.cancel()
             self._lingering = None
 
+    def _commit(self, statements: Sequence[Statement], besides: Sequence[Any]) -> list[int]:
+        beside = self._beside
+        if beside is None or not besides:
+            return self._database.commit_group(statements)
+        return self._database.commit_group(statements, lambda: beside(self._database, besides))
+
     async def _flush(self) -> None:
         loop = asyncio.get_running_loop()
         try:
@@ -96,9 +116,10 @@ class GroupCommit:
                 await self._gather()
                 statements, self._pending = self._pending, []
                 waiting, self._waiting = self._waiting, []
+                besides, self._besides = self._besides, []
                 try:
                     counts = await loop.run_in_executor(
-                        self._thread, self._database.commit_group, statements
+                        self._thread, self._commit, statements, besides
                     )
                 except Exception as error:
                     if None in waiting:

@@ -9,9 +9,16 @@ from pathlib import Path
 
 import msgspec
 
+from adapters.billing.ledger import Ledger, movements_of
+from adapters.callbacks.events import of_message
+from adapters.callbacks.outbox import Outbox
 from adapters.store.database import Database
 from adapters.store.group_commit import GroupCommit
+from adapters.store.recipients import places_of
 from adapters.store.schema import open_store
+from domain.billing import settlement
+from domain.billing.settlement import Settled
+from domain.callback import Telling
 from domain.message import NO_CONTENT, MessageOrder
 from domain.ports import LoggedMessage, MessageQuery
 from domain.timeline import Entry, Record, Status
@@ -22,25 +29,29 @@ _decode_record = msgspec.json.Decoder(Record).decode
 _decode_entry = msgspec.json.Decoder(Entry).decode
 
 _INSERT = """
-    INSERT INTO messages (id, tenant, status, channel, created_at, order_json)
-    VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
+    INSERT INTO messages (id, tenant, mode, status, channel, created_at, order_json)
+    VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
 """
 _START = "UPDATE messages SET status = ? WHERE id = ? AND record_json IS NULL"
 _END = """
     INSERT INTO messages
-        (id, tenant, status, channel, created_at, ended_at, order_json, record_json)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+        (id, tenant, mode, status, channel, created_at, ended_at, order_json, record_json)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET
         status = excluded.status, channel = excluded.channel,
         ended_at = excluded.ended_at, record_json = excluded.record_json
+    WHERE messages.redacted_at IS NULL
 """
 _METADATA = """
     INSERT INTO message_metadata (tenant, key, value, message) VALUES (?, ?, ?, ?)
     ON CONFLICT DO NOTHING
 """
+_RECIPIENT = """
+    INSERT INTO message_recipients (address, message) VALUES (?, ?) ON CONFLICT DO NOTHING
+"""
 _LATE = """
     INSERT INTO late_receipts (message, receipt, entry_json)
-    SELECT id, ?, ? FROM messages WHERE id = ? ON CONFLICT DO NOTHING
+    SELECT id, ?, ? FROM messages WHERE id = ? AND redacted_at IS NULL ON CONFLICT DO NOTHING
 """
 _COLUMNS = "id, tenant, status, channel, created_at, ended_at, order_json, record_json"
 
@@ -48,11 +59,14 @@ _COLUMNS = "id, tenant, status, channel, created_at, ended_at, order_json, recor
 class SqliteMessageLog:
     """The log in one SQLite file or PostgreSQL database that several processes share.
 
-    Content is not kept: it may hold one-time passwords, and nothing here needs it.
+    Content is not kept: it may hold one-time passwords, and nothing here needs it. What a message
+    cost is settled in the commit of its end, or of the receipt that came later. `outbox` makes
+    what the tenants' endpoints are told, in the commit of what it tells of.
     """
 
-    def __init__(self, where: Path | str) -> None:
-        self._writer = GroupCommit(open_store(where, "hermes"))
+    def __init__(self, where: Path | str, outbox: Outbox | None = None) -> None:
+        self._writer = GroupCommit(open_store(where, "hermes"), beside=Ledger().enter)
+        self._outbox = outbox
 
     async def close(self) -> None:
         """Write what is queued and close the database."""
@@ -63,12 +77,30 @@ class SqliteMessageLog:
         status = Status.SCHEDULED if order.send_at is not None else Status.PROCESSING
         channel = order.plan[0].channel
         created_at = order.accepted_at.timestamp()
-        row = (message_id, order.tenant, status.value, channel, created_at, _order_json(order))
-        await self._write_all((_INSERT, row), *_metadata(message_id, order))
+        row = (
+            message_id,
+            order.tenant,
+            order.mode.value,
+            status.value,
+            channel,
+            created_at,
+            _order_json(order),
+        )
+        await self._write_all((_INSERT, row), *_found_by(message_id, order))
 
     async def started(self, message_id: str, order: MessageOrder) -> None:
         """Turn a scheduled message's row to processing."""
         await self._writer.write(_START, (Status.PROCESSING.value, message_id))
+
+    async def progressed(
+        self, message_id: str, order: MessageOrder, entries: Sequence[tuple[int, Entry]]
+    ) -> None:
+        """Tell the tenant's endpoints of lines of the timeline that they follow; each once."""
+        if self._outbox is None:
+            return
+        told = self._outbox.progress(message_id, order, entries)
+        await self._write_all(*told)
+        self._outbox.stored(told)
 
     async def ended(self, message_id: str, order: MessageOrder, record: Record) -> None:
         """Write the final record, whether or not the row is there; repeating it is harmless."""
@@ -76,6 +108,7 @@ class SqliteMessageLog:
         row = (
             message_id,
             order.tenant,
+            order.mode.value,
             record.status.value,
             record.channel,
             order.accepted_at.timestamp(),
@@ -83,13 +116,26 @@ class SqliteMessageLog:
             _order_json(order),
             _encode(record),
         )
-        await self._write_all((_END, row), *_metadata(message_id, order))
+        told = [] if self._outbox is None else self._outbox.ended(message_id, order, record)
+        self._writer.also(settlement.ended(message_id, order.tenant, record))
+        await self._write_all((_END, row), *_found_by(message_id, order), *told)
+        if self._outbox is not None:
+            self._outbox.stored(told)
 
     async def late_receipt(self, message_id: str, entry: Entry) -> None:
         """Add a receipt that came after the end; the same report is added once, and only to a
         message that is known."""
         identity = entry.receipt_id or f"{entry.attempt}/{entry.at.isoformat()}"
+        if entry.attempt is not None:
+            self._writer.also([settlement.Proof(message_id, entry.attempt, entry.level)])
         await self._writer.write(_LATE, (identity, _encode(entry), message_id))
+        if self._outbox is None:
+            return
+        known = await self.get(message_id)
+        if known is not None:
+            told = self._outbox.late(message_id, known.order, known.status, entry)
+            await self._write_all(*told)
+            self._outbox.stored(told)
 
     async def get(self, message_id: str) -> LoggedMessage | None:
         """The message's row with its late receipts, oldest first."""
@@ -104,14 +150,16 @@ class SqliteMessageLog:
                 "SELECT entry_json FROM late_receipts WHERE message = ?", (message_id,)
             )
             late = [_decode_entry(entry) for (entry,) in stored]
-            return _from_row(row, tuple(sorted(late, key=lambda entry: entry.at)))
+            in_order = tuple(sorted(late, key=lambda entry: entry.at))
+            told = tuple(of_message(database, message_id))
+            return _from_row(row, in_order, told, tuple(movements_of(database, message_id)))
 
         return await self._writer.read(query)
 
     async def list(self, query: MessageQuery) -> list[LoggedMessage]:
         """A tenant's newest messages first. Late receipts are left to `get`."""
-        where = ["tenant = ?"]
-        values: list[object] = [query.tenant]
+        where = ["tenant = ?", "mode = ?"]
+        values: list[object] = [query.tenant, query.mode.value]
         if query.statuses:
             where.append(f"status IN ({', '.join('?' * len(query.statuses))})")
             values += [status.value for status in query.statuses]
@@ -146,10 +194,15 @@ class SqliteMessageLog:
         await asyncio.gather(*(self._writer.write(*statement) for statement in statements))
 
 
-def _metadata(message_id: str, order: MessageOrder) -> list[tuple[str, Sequence[object]]]:
-    """The statements that make a message's metadata searchable."""
+def _found_by(message_id: str, order: MessageOrder) -> list[tuple[str, Sequence[object]]]:
+    """The statements by which a message is found: by its metadata, and by its recipient when that
+    person is to be forgotten."""
     return [
-        (_METADATA, (order.tenant, key, value, message_id)) for key, value in order.metadata.items()
+        *(
+            (_METADATA, (order.tenant, key, value, message_id))
+            for key, value in order.metadata.items()
+        ),
+        *((_RECIPIENT, (place, message_id)) for place in places_of(order)),
     ]
 
 
@@ -157,7 +210,12 @@ def _order_json(order: MessageOrder) -> bytes:
     return _encode(msgspec.structs.replace(order, content=NO_CONTENT))
 
 
-def _from_row(row: tuple[object, ...], late: tuple[Entry, ...]) -> LoggedMessage:
+def _from_row(
+    row: tuple[object, ...],
+    late: tuple[Entry, ...],
+    callbacks: tuple[Telling, ...] = (),
+    bill: tuple[Settled, ...] = (),
+) -> LoggedMessage:
     id_, tenant, status, channel, created_at, ended_at, order_json, record_json = row
     return LoggedMessage(
         id=str(id_),
@@ -169,6 +227,8 @@ def _from_row(row: tuple[object, ...], late: tuple[Entry, ...]) -> LoggedMessage
         order=_decode_order(order_json),  # type: ignore[arg-type]
         record=None if record_json is None else _decode_record(record_json),  # type: ignore[arg-type]
         late=late,
+        callbacks=callbacks,
+        bill=bill,
     )
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from adapters.store.bulk import Uncertain, combined, row_counts
-from adapters.store.database import Statement
+from adapters.store.database import Statement, nothing
 
 _PATIENCE = 10.0
 """Seconds that a process waits for another's transaction."""
@@ -32,20 +32,40 @@ class SqliteDatabase(sqlite3.Connection):
                 self.execute("ROLLBACK")
             raise
 
-    def commit_group(self, statements: Sequence[Statement]) -> list[int]:
-        """Run statements in order in one transaction; row counts."""
+    def commit_group(
+        self, statements: Sequence[Statement], then: Callable[[], None] = nothing
+    ) -> list[int]:
+        """Run statements in order, and `then` after them, in one transaction; row counts."""
         try:
             with self.transaction():
-                return row_counts(
+                counts = row_counts(
                     (
                         (self.execute(sql, parameters).rowcount, places)
                         for sql, parameters, places in combined(statements)
                     ),
                     len(statements),
                 )
+                then()
+                return counts
         except Uncertain:
             with self.transaction():
-                return [self.execute(*statement).rowcount for statement in statements]
+                counts = [self.execute(*statement).rowcount for statement in statements]
+                then()
+                return counts
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """In the write-ahead log no reader waits for a writer, nor the reverse."""
+        self.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self.execute("COMMIT")
+
+    def changes(self) -> int | None:
+        """The file's change counter, which is in memory that the processes share."""
+        found: int = self.execute("PRAGMA data_version").fetchone()[0]
+        return found
 
     def version(self, schema: str) -> int:
         """`PRAGMA user_version`: a file has one schema."""

@@ -1,111 +1,159 @@
-"""Tenants and their API keys.
+"""Tenants and what is set for them.
 
-A key reads `hk_<id>_<secret>`. Only the SHA-256 of the secret is stored: it has 256 random bits,
-so a slow hash would protect nothing. Lookups come from memory; a change by any process is seen
-within `REFRESH` seconds.
+Every change is seen by every process within a second, and is in the audit log.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
+import logging
+import re
 import secrets
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Final
 
-from adapters.store.schema import migrate
-from adapters.store.sqlite import SqliteDatabase, open_file
-from domain.ports import Principal
+import msgspec
 
-REFRESH = 1.0
-"""Seconds after which a key that was created or revoked elsewhere is known here."""
+from adapters.store.audit import difference, note
+from adapters.store.change import change, looking
+from adapters.store.database import Database, connect
+from adapters.store.keys import UnknownKey, UnknownTenant, create_key, list_keys, revoke_key
+from adapters.store.tenant_settings import merged, read, stored
+from domain.tenancy import TENANT_ID, Tenant
 
-_PREFIX = "hk"
+__all__ = [
+    "SECTION",
+    "StoredTenant",
+    "TenantExists",
+    "TenantIdInvalid",
+    "UnknownKey",
+    "UnknownTenant",
+    "add_tenant",
+    "change_tenant",
+    "create_key",
+    "create_tenant",
+    "get_tenant",
+    "list_keys",
+    "list_tenants",
+    "load_tenants",
+    "revoke_key",
+    "webhook_secret",
+]
+
+SECTION: Final = "tenants"
+"""What every process has of them in memory."""
+
+_INSERT: Final = (
+    "INSERT INTO tenants (id, webhook_secret, created_at, settings_json) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT (id) DO NOTHING"
+)
+_logger: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class ApiKey:
-    """An API key as it may be shown: never its secret."""
+class StoredTenant:
+    """A tenant as an operator sees it. `changed` are the settings that are not the defaults."""
 
-    id: str
-    tenant: str
-    note: str
+    tenant: Tenant
     created_at: datetime
-    revoked_at: datetime | None
+    changed: dict[str, Any]
 
 
-class UnknownTenant(Exception):
-    """No tenant has this id."""
+class TenantExists(Exception):
+    """There is a tenant of this id already."""
 
 
-class UnknownKey(Exception):
-    """No API key has this id."""
+class TenantIdInvalid(ValueError):
+    """A tenant's id has 1 to 63 of a-z, 0-9, `-` and `_`, and begins with a letter or digit."""
 
 
-def create_tenant(path: Path, tenant: str) -> None:
-    """Add a tenant; one that is there already is left alone."""
-    with _transaction(path) as connection:
-        connection.execute(
-            "INSERT INTO tenants (id, webhook_secret, created_at) VALUES (?, ?, ?)"
-            " ON CONFLICT (id) DO NOTHING",
-            (tenant, "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(), _now()),
-        )
+def create_tenant(where: Path | str, tenant: str, *, actor: str = "operator") -> None:
+    """Add a tenant with the defaults; one that is there already is left alone. Raises
+    TenantIdInvalid."""
+    try:
+        add_tenant(where, tenant, {}, actor=actor)
+    except TenantExists:
+        return
 
 
-def create_key(path: Path, tenant: str, note: str) -> str:
-    """Make an API key and return it, this once. Raises UnknownTenant."""
-    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-    with _transaction(path) as connection:
-        if connection.execute("SELECT 1 FROM tenants WHERE id = ?", (tenant,)).fetchone() is None:
-            raise UnknownTenant(tenant)
-        connection.execute(
-            "INSERT INTO api_keys (id, tenant, secret_sha256, note, created_at)"
-            " VALUES (?, ?, ?, ?, ?)",
-            (key_id, tenant, _digest(secret), note, _now()),
-        )
-    return f"{_PREFIX}_{key_id}_{secret}"
+def add_tenant(
+    where: Path | str, tenant: str, settings: Mapping[str, Any], *, actor: str = "operator"
+) -> StoredTenant:
+    """Add a tenant with these settings. Raises TenantIdInvalid, TenantExists and, for settings
+    that are wrong, SettingsInvalid."""
+    if re.match(TENANT_ID, tenant) is None or tenant.endswith("\n"):
+        raise TenantIdInvalid(TenantIdInvalid.__doc__)
+    made = merged(Tenant(tenant), settings)
+    with change(where, SECTION) as database:
+        secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+        row = (tenant, secret, datetime.now(UTC).isoformat(), stored(made))
+        if database.execute(_INSERT, row).rowcount == 0:
+            raise TenantExists(tenant)
+        detail = difference(Tenant(tenant), made)
+        note(database, actor, tenant, "tenant.create", tenant, {"after": detail["after"]})
+        return _get(database, tenant)
 
 
-def list_keys(path: Path, tenant: str | None = None) -> list[ApiKey]:
-    """The keys of one tenant, or of all, oldest first."""
-    with _transaction(path) as connection:
-        rows = connection.execute(
-            "SELECT id, tenant, note, created_at, revoked_at FROM api_keys"
-            " WHERE ? IS NULL OR tenant = ? ORDER BY created_at, id",
-            (tenant, tenant),
-        ).fetchall()
-    return [
-        ApiKey(
-            id_,
-            owner,
-            note,
-            datetime.fromisoformat(created_at),
-            None if revoked_at is None else datetime.fromisoformat(revoked_at),
-        )
-        for id_, owner, note, created_at, revoked_at in rows
-    ]
+def change_tenant(
+    where: Path | str, tenant: str, patch: Mapping[str, Any], *, actor: str = "operator"
+) -> StoredTenant:
+    """Change settings by a JSON merge patch (RFC 7386); null is back to the default. Raises
+    UnknownTenant and SettingsInvalid."""
+    with change(where, SECTION) as database:
+        before = _get(database, tenant).tenant
+        after = merged(before, patch)
+        if after != before:
+            database.execute(
+                "UPDATE tenants SET settings_json = ? WHERE id = ?", (stored(after), tenant)
+            )
+            note(database, actor, tenant, "tenant.change", tenant, difference(before, after))
+        return _get(database, tenant)
 
 
-def revoke_key(path: Path, key_id: str) -> None:
-    """Make a key worthless within `REFRESH` seconds; may be repeated. Raises UnknownKey."""
-    with _transaction(path) as connection:
-        changed = connection.execute(
-            "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?",
-            (_now(), key_id),
-        ).rowcount
-    if not changed:
-        raise UnknownKey(key_id)
+def get_tenant(where: Path | str, tenant: str) -> StoredTenant:
+    """One tenant. Raises UnknownTenant."""
+    with looking(where) as database:
+        return _get(database, tenant)
 
 
-def webhook_secret(path: Path, tenant: str) -> str:
+def list_tenants(
+    where: Path | str, *, limit: int | None = None, after: str = ""
+) -> list[StoredTenant]:
+    """Tenants by their ids, those behind `after`."""
+    sql = "SELECT id, created_at, settings_json FROM tenants WHERE id > ? ORDER BY id"
+    values: list[Any] = [after]
+    if limit is not None:
+        sql += " LIMIT ?"
+        values.append(limit)
+    with looking(where) as database:
+        return [_from_row(row) for row in database.execute(sql, values).fetchall()]
+
+
+def load_tenants(database: Database) -> dict[str, Tenant]:
+    """All tenants by their ids, for the memory of a process.
+
+    One whose settings cannot be read sends nothing until they can: that is no reason to lose
+    sight of the others.
+    """
+    found: dict[str, Tenant] = {}
+    rows = database.execute("SELECT id, settings_json FROM tenants").fetchall()
+    for id_, settings in rows:
+        try:
+            found[id_] = read(id_, settings)
+        except msgspec.DecodeError as error:
+            _logger.error("the settings of tenant %s cannot be read: %s", id_, error)
+            found[id_] = Tenant(id_, suspended=True)
+    return found
+
+
+def webhook_secret(where: Path | str, tenant: str) -> str:
     """The secret that signs a tenant's status callbacks. Raises UnknownTenant."""
-    with closing(open_file(path)) as connection:
-        row = connection.execute(
+    with closing(connect(where)) as database:
+        row = database.execute(
             "SELECT webhook_secret FROM tenants WHERE id = ?", (tenant,)
         ).fetchone()
     if row is None:
@@ -113,61 +161,17 @@ def webhook_secret(path: Path, tenant: str) -> str:
     return str(row[0])
 
 
-class SqliteKeyRing:
-    """All live keys in memory, read again when the database file has changed."""
-
-    def __init__(self, path: Path) -> None:
-        self._connection = open_file(path)
-        migrate(self._connection, "hermes")
-        self._keys: dict[str, tuple[str, bytes]] = {}
-        self._version: int | None = None
-        self._checked_at = float("-inf")
-
-    def authenticate(self, presented: str) -> Principal | None:
-        """The key's owner, or None for a key that is unknown, malformed or revoked."""
-        self._refresh()
-        prefix, _, rest = presented.partition("_")
-        key_id, _, secret = rest.partition("_")
-        tenant, expected = self._keys.get(key_id, ("", b""))
-        matches = hmac.compare_digest(_digest(secret), expected)
-        return Principal(tenant, key_id) if matches and prefix == _PREFIX else None
-
-    def close(self) -> None:
-        """Close the database."""
-        self._connection.close()
-
-    def _refresh(self) -> None:
-        now = time.monotonic()
-        if now - self._checked_at < REFRESH:
-            return
-        self._checked_at = now
-        # The file's change counter also moves for the message log, but reading a few keys a
-        # second costs less than a table of versions would.
-        version = self._connection.execute("PRAGMA data_version").fetchone()[0]
-        if version == self._version:
-            return
-        self._version = version
-        rows = self._connection.execute(
-            "SELECT id, tenant, secret_sha256 FROM api_keys WHERE revoked_at IS NULL"
-        )
-        self._keys = {id_: (tenant, digest) for id_, tenant, digest in rows}
+def _get(database: Database, tenant: str) -> StoredTenant:
+    row = database.execute(
+        "SELECT id, created_at, settings_json FROM tenants WHERE id = ?", (tenant,)
+    ).fetchone()
+    if row is None:
+        raise UnknownTenant(tenant)
+    return _from_row(row)
 
 
-@contextmanager
-def _transaction(path: Path) -> Iterator[SqliteDatabase]:
-    """A migrated connection for one administrative command, in one transaction."""
-    connection = open_file(path)
-    try:
-        migrate(connection, "hermes")
-        with connection.transaction():
-            yield connection
-    finally:
-        connection.close()
-
-
-def _digest(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode()).digest()
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat()
+def _from_row(row: Any) -> StoredTenant:
+    id_, created_at, settings = row
+    return StoredTenant(
+        read(id_, settings), datetime.fromisoformat(created_at), msgspec.json.decode(settings)
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Final
 
 from adapters.wasm.installed import Installed, Registry
@@ -12,11 +13,24 @@ OWN_PRIORITY: Final = 50
 """Of Hermes's own service for a channel, among the adapters' priorities; the lowest goes first."""
 
 
-class ByPriority:
-    """The `domain.ports.ProviderChoice` of the adapters that are in use."""
+OwnProviders = Callable[[str], Collection[str]]
+"""The providers that Hermes's own service for a channel has, by name: its carriers, its relay.
+Nothing as long as that is not known."""
 
-    def __init__(self, registry: Registry) -> None:
+
+def _nothing_known(channel: str) -> Collection[str]:
+    return ()
+
+
+class ByPriority:
+    """The `domain.ports.ProviderChoice` of the adapters that are in use.
+
+    A name that is neither an adapter's nor one of `own`'s is refused, where those are known.
+    """
+
+    def __init__(self, registry: Registry, own: OwnProviders = _nothing_known) -> None:
         self._registry = registry
+        self._own = own
 
     def choose(self, tenant: str, channel: str, named: str | None) -> tuple[str, ...] | None:
         """See `domain.ports.ProviderChoice`. A sick adapter is taken only when it is named."""
@@ -25,8 +39,10 @@ class ByPriority:
             active = self._registry.active(tenant, named)
             if active is not None and channel in active.manifest.channels:
                 return (named,)
-            # A carrier, or a name that the channel's own service does not know and says so.
-            return () if own else None
+            if not own:
+                return None
+            known = self._own(channel)
+            return () if not known or named in known else None
         adapters = self._registry.choose(tenant, channel)
         if not adapters and own:
             return ()
@@ -41,7 +57,5 @@ class ByPriority:
 
     def _sick(self, tenant: str, channel: str) -> list[Installed]:
         return [
-            adapter
-            for adapter in self._registry.all_active()
-            if adapter.tenant == tenant and channel in adapter.manifest.channels
+            adapter for adapter in self._registry.of(tenant) if channel in adapter.manifest.channels
         ]

@@ -25,6 +25,17 @@ MAX_REPORTS: Final = 20_000
 """Reports and messages from people in one answer. SendGrid posts about a thousand at a time; a
 body of at most 2 MiB, in which each takes a hundred octets, holds hardly more than these."""
 
+HERMES_OWN: Final = frozenset(
+    {
+        FailureCode.TOO_LATE,
+        FailureCode.TTL_EXPIRED,
+        FailureCode.CANCELED,
+        FailureCode.INSUFFICIENT_FUNDS,
+    }
+)
+"""What only Hermes can know, and no guest may say. The cascade repeats at once what was too late: a
+guest that always said so would be asked without end."""
+
 ErrorKind = Literal[
     "forbidden",  # the URL, a header or the method is not allowed
     "dns",  # the name was not found
@@ -38,6 +49,9 @@ ErrorKind = Literal[
     "malformed",  # the answer is not HTTP
 ]
 """Why a request has no answer."""
+
+OptOut = Literal["complaint", "unsubscribe"]
+"""How a recipient says at the provider that he wants no more."""
 
 _Id = Annotated[str, Meta(min_length=1, max_length=256)]
 _Header = tuple[str, str]
@@ -66,6 +80,8 @@ class Message(msgspec.Struct, frozen=True, rename={"sender": "from"}):
 
     `reference` goes into the provider's own field, so that its reports name it; `callback_url` is
     the webhook's public address with the reference in it. Nothing may be sent after `not_after`.
+    `unsubscribe_url` is there for marketing by e-mail: it belongs into the headers List-Unsubscribe
+    and List-Unsubscribe-Post (RFC 8058), and nowhere else.
     """
 
     id: str
@@ -78,6 +94,7 @@ class Message(msgspec.Struct, frozen=True, rename={"sender": "from"}):
     reference: str
     callback_url: str
     not_after: Moment
+    unsubscribe_url: str | None = None
 
 
 class Webhook(msgspec.Struct, frozen=True):
@@ -139,15 +156,14 @@ class SendResult(
 ):
     """What on-message found out.
 
-    With `ok`, `level` says how far the message has come and `final` that no report will follow.
-    Without, `code` says why. `retry_after` in seconds.
+    With `ok`, `level` says how far the message has come. Without, `code` says why, one of those
+    that are not HERMES_OWN. `retry_after` in seconds.
     """
 
     ok: bool
     level: Level | None = None
     provider_ids: Annotated[tuple[_Id, ...], Meta(max_length=64)] = ()
     segments: Annotated[int, Meta(ge=1, le=255)] | None = None
-    final: bool = False
     code: FailureCode | None = None
     provider_code: str | None = None
     detail: str | None = None
@@ -166,11 +182,15 @@ class SendResult(
 
 
 class ReportedFailure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A failure as a report tells of it."""
+    """A failure as a report tells of it. `code` is none of HERMES_OWN."""
 
     code: FailureCode
     provider_code: str | None = None
     detail: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.code in HERMES_OWN:
+            raise ValueError(f"{self.code.value} is only Hermes's to say")
 
 
 class Report(
@@ -180,6 +200,8 @@ class Report(
 
     `reference` is ours, as the report brought it back. `id` tells a repeated report from a new
     one. Exactly one of `level` and `failure` is there; `provider_status` is the provider's word.
+    `opt_out` says that the recipient wants no more: marked a message as spam, or unsubscribed at
+    the provider.
     """
 
     reference: str | None = None
@@ -189,6 +211,7 @@ class Report(
     provider_status: str | None = None
     final: bool
     at: Moment | None = None
+    opt_out: OptOut | None = None
 
     def __post_init__(self) -> None:
         if (self.level is None) == (self.failure is None):
@@ -282,6 +305,8 @@ def _schema(name: str, payload: Any) -> str:
 def _definition(name: str, definition: dict[str, Any]) -> dict[str, Any]:
     if description := definition.get("description"):
         definition["description"] = inspect.cleandoc(description)
+    if name == FailureCode.__name__:
+        definition["enum"] = sorted(set(definition["enum"]) - {code.value for code in HERMES_OWN})
     if name.startswith(Answer.__name__):
         # `__post_init__` wants one of the two, of which the schema knows nothing.
         definition |= {"minProperties": 1, "maxProperties": 1}

@@ -7,9 +7,10 @@ import hashlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote
@@ -31,7 +32,7 @@ from adapters.wasm.contract import (
 )
 from adapters.wasm.installed import Health, Installed, Registry, ValueStore
 from adapters.wasm.runtime.artifacts import Artifacts
-from adapters.wasm.runtime.drive import Exchange, Run, drive
+from adapters.wasm.runtime.drive import Ask, Exchange, drive
 from adapters.wasm.runtime.engine import Engine
 from adapters.wasm.runtime.faults import AdapterFailed
 from adapters.wasm.runtime.guests import Guests
@@ -147,7 +148,8 @@ class AdapterHost:
         if refused is not None or installed is None:
             return failed(adapter, begun_at, refused or Failure(FailureCode.INTERNAL))
         exchanges: list[Exchange] = []
-        await self._turns.take()
+        if not self._turns.at_once():
+            await self._turns.take()
         try:
             message = _MESSAGE.encode(self._message(request, installed))
             timely = Timely(self._egress.port(installed), request.not_after, begun_at)
@@ -182,15 +184,24 @@ class AdapterHost:
         if installed is None:
             raise AdapterFailed("configure", f"{tenant} has no active adapter {adapter}")
         payload = _MESSAGE.encode(webhook)
-        return await self._run(installed, "on-delivery-report", payload, _REPORTED, [])
+        try:
+            return await self._run(installed, "on-delivery-report", payload, _REPORTED, [])
+        except _NoRoom as error:
+            raise AdapterFailed("deadline", str(error)) from None
 
-    async def check(self, installed: Installed) -> Health:
-        """Ask an adapter how it is. Raises nothing but cancellation."""
+    async def check(self, installed: Installed) -> Health | None:
+        """Ask an adapter how it is; None when its tenant's other calls left no room to ask.
+
+        Raises nothing but cancellation.
+        """
         exchanges: list[Exchange] = []
         detail: str | None
         try:
             result = await self._run(installed, "on-health-check", None, _HEALTH, exchanges)
             ok, detail = result.ok, result.detail
+        except _NoRoom:
+            # It says nothing of the adapter: nothing was asked.
+            return None
         except AdapterFailed as error:
             ok, detail = False, str(error)
         except Exception:
@@ -209,8 +220,17 @@ class AdapterHost:
     async def configure(self, installed: Installed) -> None:
         """Try a configuration: a new instance and its on-configure. Raises AdapterFailed."""
         guests = await self._load(installed)
-        instance: Instance = await self._runner(guests)(guests.fresh, guests.call())
+        instance = await self._fresh(guests, guests.call())
         instance.close()
+
+    def adopt(self, digest: str, native: Path) -> None:
+        """Keep what a component was compiled to by `upload.check`. Blocks. Raises OSError."""
+        self._artifacts.adopt(digest, native)
+
+    def sweep(self, needed: Container[str]) -> int:
+        """Delete what was compiled of components that are not `needed`, by their digests; how many
+        files. Blocks."""
+        return self._artifacts.sweep(needed)
 
     async def close(self) -> None:
         """Free everything. Calls under way should have ended."""
@@ -260,15 +280,11 @@ class AdapterHost:
         if guests.uses_store:
             guests.values = await self._values.load(installed.tenant, installed.adapter)
         call = guests.call()
-        run = self._runner(guests)
-        instance = guests.warm() or await run(guests.fresh, call)
+        instance = guests.warm() or await self._fresh(guests, call)
         port = timely or self._egress.port(installed)
-
-        async def in_time(function: Callable[..., Done], *arguments: object) -> Any:
-            return await run(timely.within(function) if timely else function, *arguments)
-
+        ask = self._asking(guests, timely)
         try:
-            done = await drive(instance, call, export, payload, decoder, port, exchanges, in_time)
+            done = await drive(instance, call, export, payload, decoder, port, exchanges, ask)
         except AdapterFailed:
             guests.give_back(instance)
             raise
@@ -290,9 +306,7 @@ class AdapterHost:
         try:
             await self._room.wait(tenant, megabytes, _ROOM_WITHIN)
         except TimeoutError:
-            raise AdapterFailed(
-                "deadline", f"other calls left no room within {_ROOM_WITHIN:.0f} s"
-            ) from None
+            raise _NoRoom(f"other calls left no room within {_ROOM_WITHIN:.0f} s") from None
 
     def _free_idle(self, wanted: Guests) -> None:
         """Free what a tenant's other guests keep warm, as far as a new one has no room beside it.
@@ -315,36 +329,48 @@ class AdapterHost:
 
     # --- where guests run -------------------------------------------------------------------
 
-    def _runner(self, guests: Guests) -> Run:
-        in_thread = self._in_thread(guests.installed.tenant)
+    async def _fresh(self, guests: Guests, call: Call) -> Instance:
         if not guests.on_loop:
-            return in_thread
+            return await self._in_thread(guests.installed.tenant, guests.fresh, call)
+        await self._turns.take()
+        return guests.fresh(call)
 
-        async def run(function: Callable[..., Done], *arguments: object) -> Any:
-            if any(isinstance(each, bytes) and len(each) > _LONG for each in arguments):
-                return await in_thread(function, *arguments)
-            await self._turns.take()
-            return function(*arguments)
+    def _asking(self, guests: Guests, timely: Timely | None) -> Ask:
+        turns, on_loop, tenant = self._turns, guests.on_loop, guests.installed.tenant
 
-        return run
+        async def ask(
+            instance: Instance,
+            call: Call,
+            export: str,
+            payload: bytes | None,
+            decoder: msgspec.json.Decoder[Any],
+        ) -> Answer[Any]:
+            if not on_loop or (payload is not None and len(payload) > _LONG):
+                entry = instance.ask if timely is None else timely.within(instance.ask)
+                return await self._in_thread(tenant, entry, call, export, payload, decoder)
+            if not turns.at_once():
+                await turns.take()
+            if timely is not None:
+                timely.check()
+            return instance.ask(call, export, payload, decoder)
 
-    def _in_thread(self, tenant: str) -> Run:
+        return ask
+
+    async def _in_thread(
+        self, tenant: str, function: Callable[..., Done], *arguments: object
+    ) -> Done:
         turn = _lock_of(self._tenants, tenant)
-
-        async def run(function: Callable[..., Done], *arguments: object) -> Done:
-            await turn.acquire()
-            try:
-                running = asyncio.get_running_loop().run_in_executor(
-                    self._threads, function, *arguments
-                )
-            except BaseException:
-                turn.release()
-                raise
-            # Whoever waits may be cancelled; the guest goes on, and it is its tenant's turn still.
-            running.add_done_callback(lambda _: turn.release())
-            return await asyncio.shield(running)
-
-        return run
+        await turn.acquire()
+        try:
+            running = asyncio.get_running_loop().run_in_executor(
+                self._threads, function, *arguments
+            )
+        except BaseException:
+            turn.release()
+            raise
+        # Whoever waits may be cancelled; the guest goes on, and it is its tenant's turn still.
+        running.add_done_callback(lambda _: turn.release())
+        return await asyncio.shield(running)
 
     async def _save(self, guests: Guests, call: Call) -> None:
         installed = guests.installed
@@ -430,7 +456,6 @@ class AdapterHost:
             installed.version,
         )
         content, template = request.content, request.content.template
-        path = f"/v1/webhooks/{quote(request.tenant, safe='')}/{installed.adapter}"
         return Message(
             id=request.message,
             attempt=request.attempt,
@@ -448,13 +473,20 @@ class AdapterHost:
             ),
             category=request.category,
             reference=ref,
-            callback_url=f"{self._public_url}{path}?ref={ref}",
+            callback_url=(
+                f"{self._public_url}{_webhook_path(request.tenant, installed.adapter)}?ref={ref}"
+            ),
             not_after=request.not_after,
         )
 
 
 def _key(installed: Installed) -> tuple[str, str, str, int]:
     return (installed.tenant, installed.adapter, installed.version, installed.revision)
+
+
+@lru_cache(maxsize=1_024)
+def _webhook_path(tenant: str, adapter: str) -> str:
+    return f"/v1/webhooks/{quote(tenant, safe='')}/{adapter}"
 
 
 def _lock_of(locks: WeakValueDictionary[str, asyncio.Lock], tenant: str) -> asyncio.Lock:

@@ -61,6 +61,9 @@ class Registry(Protocol):
     def all_active(self) -> list[Installed]:
         """Every tenant's."""
 
+    def of(self, tenant: str) -> list[Installed]:
+        """One tenant's, by name."""
+
     def choose(self, tenant: str, channel: str) -> list[Installed]:
         """The tenant's active adapters for a channel that are not sick, by priority."""
 

@@ -10,10 +10,10 @@ can only report on what it names, and only where the webhook's own signature is 
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import json
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from domain.ids import PREFIX, is_message_id
@@ -62,7 +62,15 @@ def read(key: bytes, tenant: str, adapter: str, text: str) -> Reference | None:
 
 
 def _mac(key: bytes, tenant: str, adapter: str, plain: str) -> str:
+    mac = _begun(key, tenant, adapter).copy()
+    # It has neither quotes nor backslashes.
+    mac.update(f', "{plain}"]'.encode())
+    return base64.urlsafe_b64encode(mac.digest()[:_MAC_BYTES]).rstrip(b"=").decode()
+
+
+@lru_cache(maxsize=1_024)
+def _begun(key: bytes, tenant: str, adapter: str) -> hmac.HMAC:
+    """The MAC as far as it is the same for all of an adapter's references: most of its cost."""
     # JSON keeps the parts apart, whatever they hold.
-    signed = json.dumps(["hermes.adapter.reference", tenant, adapter, plain]).encode()
-    mac = hmac.digest(key, signed, hashlib.sha256)[:_MAC_BYTES]
-    return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
+    beginning = json.dumps(["hermes.adapter.reference", tenant, adapter]).removesuffix("]")
+    return hmac.new(key, beginning.encode(), "sha256")

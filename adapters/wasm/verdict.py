@@ -6,16 +6,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from adapters.wasm.contract import HttpError, HttpResponse, SendResult
+from adapters.wasm.contract import HERMES_OWN, HttpError, HttpResponse, SendResult
 from adapters.wasm.installed import Installed
 from adapters.wasm.runtime.drive import Exchange
 from adapters.wasm.runtime.faults import AdapterFailed, Fault
 from domain.delivery import DeliveryRequest, Submission, SubmissionState
 from domain.failures import Failure, FailureCode
-
-_OURS: Final = frozenset({FailureCode.TOO_LATE, FailureCode.TTL_EXPIRED, FailureCode.CANCELED})
-"""What only Hermes can know. The cascade repeats at once what was too late: a guest that always
-said so would be asked without end."""
 
 MAX_DETAIL: Final = 500
 MAX_CODE: Final = 64
@@ -59,14 +55,18 @@ def refusal(
 def hold_to_truth(result: SendResult, exchanges: Sequence[Exchange]) -> None:
     """Raise AdapterFailed("lying") for an `ok` that no answer of the provider's bears out, and for
     what is not a guest's to say."""
-    if result.code in _OURS:
+    if result.code in HERMES_OWN:
         raise AdapterFailed("lying", f"it says {result.code.value}, which only Hermes can know")
-    if not result.ok or any(each.in_doubt for each in exchanges):
+    if not result.ok:
         return
-    answers = [each.answer for each in exchanges]
-    if not any(_succeeded(answer) for answer in answers):
+    succeeded = False
+    for each in exchanges:
+        if each.in_doubt:
+            return
+        succeeded = succeeded or _succeeded(each.answer)
+    if not succeeded:
         raise AdapterFailed("lying", "it says ok, and no request was answered with 2xx")
-    last = answers[-1]
+    last = exchanges[-1].answer
     if isinstance(last, HttpError):
         raise AdapterFailed("lying", f"it says ok after a request without an answer: {last.kind}")
     if last is not None and last.status >= 400:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
-
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from adapters.smpp.carriers.config import CarrierConfig
 from adapters.smpp.carriers.faults import CarrierInvalid
 from adapters.smpp.carriers.mesh import UnknownCarrier
 from adapters.smpp.carriers.operations import CarrierExists, CarrierOperations
 from handlers.admin.operation import Endpoint, Operation, answer
 from handlers.admin.problems import PREFIX, OperatorProblem, carrier_invalid
-from handlers.api.problems import FieldError, Problem, validation_failed
-
-_LARGEST_BODY: Final = 64 * 1024
-_MEDIA_TYPES: Final = frozenset({"application/json", "application/merge-patch+json"})
-_decode = msgspec.json.Decoder().decode
+from handlers.admin.requests import json_object
 
 
 def carriers(operations: CarrierOperations) -> list[Operation]:
@@ -29,7 +23,7 @@ def carriers(operations: CarrierOperations) -> list[Operation]:
 
     async def add_carrier(request: Request) -> Response:
         """Add a carrier, which dials at once. The body is a `[[carriers]]` table as JSON."""
-        return answer(await operations.add(await _object(request)), 201)
+        return answer(await operations.add(await json_object(request)), 201)
 
     async def show_carrier(request: Request) -> Response:
         """One carrier with its health and its configuration, the password hidden."""
@@ -38,7 +32,7 @@ def carriers(operations: CarrierOperations) -> list[Operation]:
     async def change_carrier(request: Request) -> Response:
         """Change some settings by a JSON merge patch (RFC 7386); null is back to the default.
         Connections are made anew, one after the other, only where they must."""
-        return answer(await operations.change(_name(request), await _object(request)))
+        return answer(await operations.change(_name(request), await json_object(request)))
 
     async def remove_carrier(request: Request) -> Response:
         """Drain a carrier and forget it. One of the configuration file stays removed until it is
@@ -62,7 +56,6 @@ def carriers(operations: CarrierOperations) -> list[Operation]:
     one = PREFIX + "carriers/{name}"
     table: list[tuple[str, str, Endpoint]] = [
         ("GET", PREFIX + "carriers", list_carriers),
-        ("POST", PREFIX + "carriers", add_carrier),
         ("GET", one, show_carrier),
         ("PATCH", one, change_carrier),
         ("DELETE", one, remove_carrier),
@@ -70,7 +63,10 @@ def carriers(operations: CarrierOperations) -> list[Operation]:
         ("POST", one + "/drain", drain_carrier),
         ("POST", one + "/resume", resume_carrier),
     ]
-    return [Operation(method, path, _told(endpoint)) for method, path, endpoint in table]
+    return [
+        Operation("POST", PREFIX + "carriers", _told(add_carrier), body=CarrierConfig, status=201),
+        *(Operation(method, path, _told(endpoint)) for method, path, endpoint in table),
+    ]
 
 
 def _told(endpoint: Endpoint) -> Endpoint:
@@ -85,8 +81,6 @@ def _told(endpoint: Endpoint) -> Endpoint:
             raise OperatorProblem("carrier_not_found", f"There is no carrier {error}.") from None
         except CarrierExists:
             raise OperatorProblem("carrier_exists") from None
-        except RecursionError:
-            raise Problem("malformed_json", "It is nested too deeply.") from None
 
     telling.__name__, telling.__doc__ = endpoint.__name__, endpoint.__doc__
     return telling
@@ -95,24 +89,3 @@ def _told(endpoint: Endpoint) -> Endpoint:
 def _name(request: Request) -> str:
     name: str = request.path_params["name"]
     return name
-
-
-async def _object(request: Request) -> dict[str, Any]:
-    """The JSON object in a request's body. Raises Problem."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _LARGEST_BODY:
-            raise Problem("body_too_large", f"The body may have {_LARGEST_BODY} bytes.")
-    if not body:
-        raise Problem("body_required")
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type not in _MEDIA_TYPES or "content-encoding" in request.headers:
-        raise Problem("unsupported_media_type")
-    try:
-        value = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem("malformed_json", str(error)) from None
-    if not isinstance(value, dict):
-        raise validation_failed([FieldError("wrong_type", "Not an object.", "")])
-    return value

@@ -11,13 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.smpp.correlator import Correlator
-from adapters.smpp.flow.pressure import PoolReport, QueueReport
+from adapters.smpp.flow.pressure import CarrierReport, PoolReport, QueueReport
 from adapters.smpp.pool import BindPool
 from adapters.smpp.store.journal import StoredReceipt
 from adapters.telemetry.exposition import Metrics
 from handlers.admin.operation import Operation, answer
-from handlers.admin.problems import OPERATOR_PROBLEMS, PREFIX
-from handlers.api.problems import Problem
+from handlers.admin.problems import PREFIX
 
 NEWEST: Final = 50
 """Unmatched receipts that are shown."""
@@ -50,6 +49,15 @@ def looking(pool: BindPool, correlator: Correlator, metrics: Metrics) -> list[Op
                     QueueReport(queue.tenant, queue.category, queue.waiting, queue.per_second)
                     for queue in pool.queues()
                 ],
+                carriers=[
+                    CarrierReport(
+                        carrier.name,
+                        carrier.config.prefixes,
+                        None if carrier.usable else carrier.why_not(),
+                        round(carrier.queued / max(carrier.drain_rate, 1.0), 3),
+                    )
+                    for carrier in pool.mesh.carriers
+                ],
             )
         )
 
@@ -58,17 +66,8 @@ def looking(pool: BindPool, correlator: Correlator, metrics: Metrics) -> list[Op
         body, content_type = metrics.expose(request.headers.get("accept", ""))
         return Response(body, headers={"content-type": content_type})
 
-    async def problem(request: Request) -> Response:
-        """What a problem of this API means; its `type` leads here."""
-        code = request.path_params["code"]
-        if code not in OPERATOR_PROBLEMS:
-            raise Problem("not_found")
-        kind = OPERATOR_PROBLEMS[code]
-        return Response(f"{kind.status} {kind.title}\n\n{kind.documentation}\n")
-
     return [
         Operation("GET", PREFIX + "receipts/unmatched", unmatched_receipts),
         Operation("GET", PREFIX + "queues", queues),
-        Operation("GET", "/metrics", metrics_text),
-        Operation("GET", PREFIX + "problems/{code}", problem),
+        Operation("GET", "/metrics", metrics_text, media_type="text/plain"),
     ]

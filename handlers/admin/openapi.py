@@ -1,4 +1,4 @@
-"""The admin API's OpenAPI document, made when somebody asks for it."""
+"""An admin API's OpenAPI document, made when somebody asks for it."""
 
 from __future__ import annotations
 
@@ -9,37 +9,89 @@ from typing import Any, Final
 
 import msgspec
 
-from adapters.smpp.carriers.config import CarrierConfig
 from handlers.admin.operation import Operation
 from handlers.admin.problems import OPERATOR_PROBLEMS
+from handlers.admin.requests import NAME_HEADER
+from handlers.api.problems import PROBLEMS
 
-_REFERENCES: Final = "#/components/schemas/"
+_SCHEMAS: Final = "#/components/schemas/"
+_PROBLEM: Final = {
+    "type": "object",
+    "properties": {
+        "code": {"type": "string", "enum": [*OPERATOR_PROBLEMS, *PROBLEMS]},
+        **{key: {"type": "string"} for key in ("type", "title", "detail", "instance")},
+        "status": {"type": "integer"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    key: {"type": "string"}
+                    for key in ("code", "pointer", "parameter", "detail", "right")
+                },
+            },
+        },
+    },
+    "required": ["type", "title", "status", "code"],
+}
+_NAME: Final = {
+    "name": NAME_HEADER,
+    "in": "header",
+    "required": False,
+    "description": "Who makes the change, for the audit log. Nobody checks it.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[ -~]+$"},
+}
 
 
-def document(operations: Sequence[Operation]) -> dict[str, Any]:
+def document(operations: Sequence[Operation], *, title: str, description: str) -> dict[str, Any]:
     """OpenAPI 3.1 for these operations."""
+    schemas = _Schemas(operations)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
-    return {
+        described = _operation(operation, schemas)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = described
+    found = {
         "openapi": "3.1.0",
-        "info": {
-            "title": "Hermes, for operators",
-            "version": "1",
-            "description": "Served by each bind pool. A change to a carrier is kept in the "
-            "journal's database and followed by every pool on it within two seconds.",
-        },
+        "info": {"title": title, "version": "1", "description": description},
         "paths": paths,
         "components": {
-            "schemas": _schemas(),
+            "schemas": {**schemas.components, "Problem": _PROBLEM},
             "securitySchemes": {"operator_key": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{"operator_key": []}],
     }
+    # As JSON reads it: tuples that are defaults become arrays.
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(found))
+    return plain
 
 
-def _operation(operation: Operation) -> dict[str, Any]:
+class _Schemas:
+    """The components that the operations need, and where each stands."""
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        wanted = [kind for one in operations for kind in (one.body, one.answer) if kind is not None]
+        structs = list(dict.fromkeys(kind for kind in wanted if not _is_pydantic(kind)))
+        schemas, self.components = msgspec.json.schema_components(
+            structs, ref_template=_SCHEMAS + "{name}"
+        )
+        self._of = dict(zip(structs, schemas, strict=True))
+        for kind in filter(_is_pydantic, wanted):
+            schema = kind.model_json_schema(ref_template=_SCHEMAS + "{model}")
+            self.components |= {**schema.pop("$defs", {}), kind.__name__: schema}
+            self._of[kind] = {"$ref": _SCHEMAS + kind.__name__}
+        for schema in self.components.values():
+            if "description" in schema:
+                schema["description"] = cleandoc(schema["description"])
+
+    def __getitem__(self, kind: Any) -> dict[str, Any]:
+        return dict(self._of[kind])
+
+
+def _operation(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
     endpoint = operation.endpoint
+    answer = {"type": "object"} if operation.answer is None else schemas[operation.answer]
+    if operation.media_type != "application/json":
+        answer = {"type": "string"}
     found: dict[str, Any] = {
         "operationId": getattr(endpoint, "__name__", ""),
         "description": cleandoc(endpoint.__doc__ or ""),
@@ -48,46 +100,47 @@ def _operation(operation: Operation) -> dict[str, Any]:
             for name in re.findall(r"{(\w+)}", operation.path)
         ],
         "responses": {
+            str(operation.status): {
+                "description": "Success",
+                "content": {operation.media_type: {"schema": answer}},
+            },
             "default": {
-                "description": "Success, or a problem: see `code`",
-                "content": {
-                    "application/problem+json": {"schema": {"$ref": _REFERENCES + "Problem"}}
-                },
-            }
+                "description": "A problem: see `code`",
+                "content": {"application/problem+json": {"schema": {"$ref": _SCHEMAS + "Problem"}}},
+            },
         },
     }
+    if operation.query is not None:
+        found["parameters"] += _parameters(operation.query)
+    if operation.method != "GET":
+        found["parameters"].append(_NAME)
     if operation.method == "PATCH":
-        found["requestBody"] = _body("application/merge-patch+json", {"type": "object"})
-    elif operation.method == "POST" and "{" not in operation.path:
-        found["requestBody"] = _body("application/json", {"$ref": _REFERENCES + "CarrierConfig"})
+        patch = {"type": "object"} if operation.body is None else schemas[operation.body]
+        found["requestBody"] = _body("application/merge-patch+json", patch)
+    elif operation.body is not None:
+        found["requestBody"] = _body("application/json", schemas[operation.body])
+        found["requestBody"]["required"] = operation.body_required
     return found
+
+
+def _parameters(query: type[msgspec.Struct]) -> list[dict[str, Any]]:
+    schema = msgspec.json.schema(query)
+    described = schema["$defs"][query.__name__]["properties"]
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": one.pop("description", name),
+            "schema": one,
+        }
+        for name, one in described.items()
+    ]
 
 
 def _body(media_type: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"required": True, "content": {media_type: {"schema": schema}}}
 
 
-def _schemas() -> dict[str, Any]:
-    carrier = CarrierConfig.model_json_schema(ref_template=_REFERENCES + "{model}")
-    below = carrier.pop("$defs", {})
-    problem = {
-        "type": "object",
-        "properties": {
-            "code": {"type": "string", "examples": list(OPERATOR_PROBLEMS)},
-            **{key: {"type": "string"} for key in ("type", "title", "detail", "instance")},
-            "status": {"type": "integer"},
-            "errors": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "properties": {
-                        key: {"type": "string"} for key in ("code", "pointer", "detail", "right")
-                    },
-                },
-            },
-        },
-    }
-    found = {"CarrierConfig": carrier, **below, "Problem": problem}
-    # As JSON reads it: tuples that are defaults become arrays.
-    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(found))
-    return plain
+def _is_pydantic(kind: Any) -> bool:
+    return hasattr(kind, "model_json_schema")

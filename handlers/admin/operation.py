@@ -18,11 +18,21 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Operation(NamedTuple):
-    """What a method does at a path. The endpoint's name and docstring document it."""
+    """What a method does at a path. The endpoint's name and docstring document it.
+
+    `body`, `query` and `answer` are msgspec structs (`body` may be a pydantic model); `status` is
+    that of success; `media_type` that of an answer which is no JSON.
+    """
 
     method: str
     path: str
     endpoint: Endpoint
+    body: Any = None
+    answer: Any = None
+    query: type[msgspec.Struct] | None = None
+    status: int = 200
+    media_type: str = "application/json"
+    body_required: bool = True
 
 
 def routes(operations: Iterable[Operation]) -> list[Route]:

@@ -14,6 +14,32 @@ from handlers.api.problems import FieldError, Kind, Problem, pointer
 PREFIX: Final = "/admin/v1/"
 
 OPERATOR_PROBLEMS: Final[dict[str, Kind]] = {
+    "route_not_found": Kind(404, "Route not found", "There is no route of this name."),
+    "route_exists": Kind(
+        409,
+        "Route exists",
+        "There is a route of this name already: change it with PATCH, or remove it first.",
+    ),
+    "route_needed": Kind(
+        409,
+        "Route needed",
+        "`detail` names tenants that send and would have no route left for a channel. Give them "
+        "another one first, or add `force=true` to the query.",
+    ),
+    "too_many_routes": Kind(
+        409, "Too many routes", "Remove some first: prefixes and countries can share a route."
+    ),
+    "tenant_not_found": Kind(404, "Tenant not found", "There is no tenant of this id."),
+    "tenant_exists": Kind(
+        409, "Tenant exists", "There is a tenant of this id already: change it with PATCH."
+    ),
+    "key_not_found": Kind(404, "Key not found", "There is no API key of this id."),
+    "key_ended": Kind(
+        409,
+        "Key has ended",
+        "The API key is revoked or has expired, and stays so: create another one.",
+    ),
+    "sender_not_found": Kind(404, "Sender not found", "The tenant has no sender of this name."),
     "carrier_not_found": Kind(404, "Carrier not found", "There is no carrier of this name."),
     "carrier_exists": Kind(
         409,

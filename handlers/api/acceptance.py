@@ -7,20 +7,25 @@ import logging
 import math
 import os
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
+import msgspec
 from starlette.requests import Request
 
 from domain.ids import RANDOMNESS, derived_id, fresh_id
 from domain.message import MessageOrder
+from domain.mode import Mode
 from domain.ports import Principal
 from domain.providers import OWN
+from domain.tenancy import Tenant
 from handlers.api import orders
 from handlers.api.problems import Problem
+from handlers.api.routes import routed
 from handlers.api.schemas import MessageBody
 from handlers.api.services import Services
 from handlers.api.tracing import Trace
+from handlers.pipeline.draft import Draft
 
 _log: Final = logging.getLogger("hermes.api")
 _FIRST_PAUSE: Final = 0.01
@@ -78,24 +83,27 @@ async def accept(services: Services, submission: Submission) -> Acceptance:
 
 
 async def _take(services: Services, submission: Submission) -> Acceptance:
-    order = await _admitted(services, submission, None)
-    message_id = fresh_id(order.accepted_at, os.urandom(RANDOMNESS))
+    now = services.clock()
+    draft = _draft(services, submission, fresh_id(now, os.urandom(RANDOMNESS)), now, None)
+    order = await _admitted(services, draft)
     await services.engine.start(
-        message_id, order, traceparent=submission.trace.traceparent, repeatable=False
+        draft.id, order, traceparent=submission.trace.traceparent, repeatable=False
     )
     _count(services, order)
-    await _list(services, message_id, order)
-    return Acceptance(message_id, order, replayed=False)
+    await _list(services, draft.id, order)
+    return Acceptance(draft.id, order, replayed=False)
 
 
 async def _take_once(services: Services, submission: Submission, key: str) -> Acceptance:
-    message_id = derived_id(submission.principal.tenant, key, submission.index)
+    principal = submission.principal
+    message_id = derived_id(principal.tenant, key, submission.index, mode=principal.mode)
     fingerprint = orders.fingerprint_of(submission.raw)
     # Before the checks that depend on the clock: what was right the first time stays right.
     listed = await services.log.get(message_id)
     if listed is not None:
         return _replay(message_id, listed.order, fingerprint)
-    order = await _admitted(services, submission, fingerprint)
+    draft = _draft(services, submission, message_id, services.clock(), fingerprint)
+    order = await _admitted(services, draft)
     new = await services.engine.start(
         message_id, order, traceparent=submission.trace.traceparent, repeatable=True
     )
@@ -104,47 +112,67 @@ async def _take_once(services: Services, submission: Submission, key: str) -> Ac
         await _list(services, message_id, order)
         return Acceptance(message_id, order, replayed=False)
     # Another request with this key is under way, or one broke off before it was listed.
+    services.pipeline.give_back(draft)
     first = await _first_order(services, message_id)
     replay = _replay(message_id, first, fingerprint)
     await _list(services, message_id, first)
     return replay
 
 
-def _order(services: Services, submission: Submission, fingerprint: str | None) -> MessageOrder:
-    return orders.make_order(
-        submission.body,
-        tenant=submission.principal.tenant,
-        now=services.clock(),
-        fingerprint=fingerprint,
+def _draft(
+    services: Services,
+    submission: Submission,
+    message_id: str,
+    now: datetime,
+    fingerprint: str | None,
+) -> Draft:
+    principal = submission.principal
+    # Not yet in memory, or gone since the key was checked: without settings of its own.
+    tenant = services.tenants.tenant(principal.tenant) or Tenant(principal.tenant)
+    return Draft(
+        id=message_id,
+        principal=principal,
+        tenant=tenant,
+        raw=submission.raw,
+        body=submission.body,
+        now=now,
         trace_id=submission.trace.id,
-        private_callbacks=services.private_callbacks,
-        providers=services.providers,
+        fingerprint=fingerprint,
+        index=submission.index,
     )
 
 
-async def _admitted(
-    services: Services, submission: Submission, fingerprint: str | None
-) -> MessageOrder:
+async def _admitted(services: Services, draft: Draft) -> MessageOrder:
     """The order, once it may be handed over; its times count from then.
 
-    Raises Problem `queue_full` when the message would wait too long for its first step.
+    Raises the Problem of the layer that refuses it, or `queue_full` when the message would wait
+    too long for its first step.
     """
-    order = _order(services, submission, fingerprint)
+    order = await services.pipeline.admit(draft)
+    try:
+        order = routed(services.router, draft.id, order)
+    except Problem:
+        services.pipeline.give_back(draft)
+        raise
+    if tell := services.followed(order.tenant):
+        order = msgspec.structs.replace(order, tell=tell)
     if not _goes_to_a_queue_of_ours(order):
         return order
     after = await services.pressure.admit(order.tenant, order.plan[0].channel, order.category)
     if after > 0:
+        services.pipeline.give_back(draft)
         seconds = math.ceil(min(max(after, 1), _LONGEST_RETRY_AFTER))
         raise Problem("queue_full", headers={"Retry-After": str(seconds)})
-    if services.clock() - order.accepted_at > _PAUSED:
-        return _order(services, submission, fingerprint)
-    return order
+    now = services.clock()
+    return orders.later(order, now) if now - order.accepted_at > _PAUSED else order
 
 
 def _goes_to_a_queue_of_ours(order: MessageOrder) -> bool:
     """Whether the first thing that becomes of it is to wait for a carrier."""
+    if order.send_at is not None or order.mode is not Mode.LIVE:
+        return False
     adapters = order.plan[0].adapters
-    return order.send_at is None and (not adapters or adapters[0] == OWN)
+    return not adapters or adapters[0] == OWN
 
 
 def _count(services: Services, order: MessageOrder) -> None:

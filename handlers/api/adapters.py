@@ -20,6 +20,7 @@ from adapters.wasm.store.management import (
 from adapters.wasm.upload.archive import MAX_ZIP
 from adapters.wasm.upload.lifecycle import Busy, Lifecycle
 from adapters.wasm.upload.refusal import MISSING, UNKNOWN, NotConfigured, Refused
+from domain.tenancy import Scope
 from handlers.api import body, operation
 from handlers.api.adapter_answers import (
     AdapterList,
@@ -123,6 +124,13 @@ def add_routes(router: APIRouter, adapters: Lifecycle | None) -> None:
             adapter = await lifecycle().rollback(*_place(request))
         return _answer(adapter_view(adapter))
 
+    async def deactivate_adapter(request: Request) -> Response:
+        """Take an adapter out of use, and keep its versions and its configuration. Attempts that
+        began with it finish. Rolling back, or activating a version, puts it to use again."""
+        with _problems():
+            adapter = await lifecycle().deactivate(*_place(request))
+        return _answer(adapter_view(adapter))
+
     async def remove_adapter(request: Request) -> Response:
         """Take an adapter out of use, and its versions, configuration and values away. Attempts
         that began with it finish. One that comes with Hermes stays available."""
@@ -145,6 +153,7 @@ def add_routes(router: APIRouter, adapters: Lifecycle | None) -> None:
             method,
             f"/v1/adapters{path}",
             endpoint,
+            scope=Scope.READ if method == "GET" else Scope.ADAPTERS,
             tag="Adapters",
             summary=summary,
             status=status,
@@ -226,6 +235,15 @@ def add_routes(router: APIRouter, adapters: Lifecycle | None) -> None:
             "adapter_configuration",
             "adapter_busy",
         ],
+    )
+    add(
+        "POST",
+        "/{name}/deactivate",
+        deactivate_adapter,
+        "Take an adapter out of use",
+        answer="AdapterView",
+        parameters=[_NAME],
+        problems=["adapter_not_found", "adapter_busy"],
     )
     add(
         "DELETE",

@@ -6,18 +6,22 @@ them: it may hold one-time passwords.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
 import msgspec
 
+from domain.callback import Telling, TellingState
 from domain.failures import POLICIES, Failure, FailureCode, Fault
-from domain.message import Category, DeliveryPolicy, Level, MessageOrder, Step
+from domain.message import Category, DeliveryPolicy, Level, MessageOrder, Step, TemplateUse
+from domain.mode import Mode
 from domain.ports import LoggedMessage
 from domain.sms.segmentation import count_segments
 from domain.timeline import Entry, Event, Record, Status
+from domain.verdict import Outcome
 from handlers.api.problems import ProblemDetails
+from handlers.api.route_answers import RouteView, route_view
 
 encode: Final = msgspec.json.Encoder().encode
 
@@ -47,6 +51,7 @@ class AcceptedMessage(msgspec.Struct, frozen=True):
     send_at: Instant | None
     expires_at: Instant
     sms: SmsSize | None
+    mode: Mode
     links: Links
 
 
@@ -79,6 +84,29 @@ class FailureView(msgspec.Struct, frozen=True):
     detail: str | None
 
 
+class VerdictView(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a layer of the pipeline found before the message was accepted. `code` names the rule
+    that applied, where one did."""
+
+    layer: str
+    outcome: Outcome
+    code: str | None = None
+    detail: str | None = None
+
+
+class CallbackLine(msgspec.Struct, frozen=True):
+    """What an endpoint of yours was told, or will be: one line however often it is tried. `id` is
+    its `webhook-id`, `error` what the last try came to, if it failed."""
+
+    id: str
+    endpoint: str
+    type: str
+    state: TellingState
+    tries: int
+    next_try_at: Instant | None
+    error: str | None
+
+
 class EntryView(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of the timeline. `step` and `attempt` count from 1; what does not apply is absent.
 
@@ -101,6 +129,14 @@ class EntryView(msgspec.Struct, frozen=True, omit_defaults=True):
     possible_duplicate: bool = False
     late: bool = False
     status: Status | None = None
+    verdict: VerdictView | None = None
+    route: RouteView | None = None
+    callback: CallbackLine | None = None
+
+
+_OF_ENTRIES: Final = tuple(
+    name for name in EntryView.__struct_fields__ if name not in ("verdict", "callback")
+)
 
 
 class MessageView(msgspec.Struct, frozen=True):
@@ -110,6 +146,7 @@ class MessageView(msgspec.Struct, frozen=True):
     """
 
     id: str
+    mode: Mode
     status: Status
     created_at: Instant
     send_at: Instant | None
@@ -124,6 +161,7 @@ class MessageView(msgspec.Struct, frozen=True):
     level: Level | None
     failure: FailureView | None
     trace_id: str | None
+    template: TemplateUse | None
     timeline: list[EntryView]
     links: Links
 
@@ -132,6 +170,7 @@ class MessageSummary(msgspec.Struct, frozen=True):
     """A message in the listing; its own page has the timeline."""
 
     id: str
+    mode: Mode
     status: Status
     created_at: Instant
     send_at: Instant | None
@@ -180,17 +219,26 @@ def accepted_message(message_id: str, order: MessageOrder) -> AcceptedMessage:
         send_at=order.send_at,
         expires_at=order.expires_at,
         sms=size,
+        mode=order.mode,
         links=_links(message_id),
     )
 
 
 def message_view(
-    message_id: str, order: MessageOrder, record: Record, late: Iterable[Entry] = ()
+    message_id: str,
+    order: MessageOrder,
+    record: Record,
+    late: Iterable[Entry] = (),
+    callbacks: Sequence[Telling] = (),
 ) -> MessageView:
-    """The message with `late` receipts in their place in time."""
+    """The message with `late` receipts and the endpoints' `callbacks` in their place in time."""
     entries = sorted([*record.timeline, *late], key=lambda entry: entry.at)
+    timeline = _timeline(order, entries)
+    if callbacks:
+        timeline = sorted([*timeline, *map(_told, callbacks)], key=lambda line: line.at)
     return MessageView(
         id=message_id,
+        mode=order.mode,
         status=record.status,
         created_at=order.accepted_at,
         send_at=order.send_at,
@@ -199,13 +247,14 @@ def message_view(
         category=order.category,
         delivery_policy=order.policy,
         to=order.to,
-        plan=tuple(msgspec.structs.replace(step, adapters=()) for step in order.plan),
+        plan=tuple(msgspec.structs.replace(step, adapters=(), route=None) for step in order.plan),
         metadata=order.metadata,
         channel=record.channel,
         level=record.level,
         failure=_failure(record.failure),
         trace_id=order.trace_id,
-        timeline=[_entry(entry) for entry in entries],
+        template=order.template,
+        timeline=timeline,
         links=_links(message_id),
     )
 
@@ -215,6 +264,7 @@ def message_summary(row: LoggedMessage) -> MessageSummary:
     record = row.record
     return MessageSummary(
         id=row.id,
+        mode=row.order.mode,
         status=row.status,
         created_at=row.created_at,
         send_at=row.order.send_at,
@@ -233,10 +283,38 @@ def _links(message_id: str) -> Links:
     return Links(f"/v1/messages/{message_id}")
 
 
+def _timeline(order: MessageOrder, entries: Sequence[Entry]) -> list[EntryView]:
+    """The layers' verdicts behind the acceptance that they led to, then what happened."""
+    verdicts = [
+        EntryView(
+            at=order.accepted_at,
+            event=Event.VERDICT,
+            verdict=VerdictView(verdict.layer, verdict.outcome, verdict.code, verdict.detail),
+        )
+        for verdict in order.verdicts
+    ]
+    shown = [_entry(entry) for entry in entries]
+    return [*shown[:1], *verdicts, *shown[1:]] if shown else verdicts
+
+
 def _entry(entry: Entry) -> EntryView:
-    shown = {name: getattr(entry, name) for name in EntryView.__struct_fields__}
+    shown = {name: getattr(entry, name) for name in _OF_ENTRIES}
     shown["failure"] = _failure(entry.failure)
+    shown["route"] = route_view(entry.route)
     return EntryView(**shown)
+
+
+def _told(telling: Telling) -> EntryView:
+    line = CallbackLine(
+        telling.id,
+        telling.endpoint,
+        telling.type,
+        telling.state,
+        telling.tries,
+        telling.next_try_at,
+        telling.error,
+    )
+    return EntryView(at=telling.at, event=Event.CALLBACK, callback=line)
 
 
 def _failure(failure: Failure | None) -> FailureView | None:

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from adapters.retention.erasure import Erasures
 from adapters.wasm.upload.lifecycle import Lifecycle
 from domain.ports import (
     CascadeEngine,
@@ -20,12 +21,28 @@ from domain.ports import (
     MessageLog,
     Pressure,
     ProviderChoice,
+    TenantDirectory,
 )
 from handlers.api import adapters as adapter_routes
-from handlers.api import batch, docs, health, listing, messages, openapi
+from handlers.api import batch, docs, health, listing, messages, openapi, recipients
+from handlers.api import callbacks as callback_routes
+from handlers.api import routes as route_routes
+from handlers.api import suppressions as suppression_routes
+from handlers.api.callbacks import Callbacks
 from handlers.api.door import Door
 from handlers.api.problems import Problem, engine_unavailable
-from handlers.api.services import Limits, NoPressure, OwnServices, Services, utc_now
+from handlers.api.routes import AsItIs, Explains, NothingToExplain, RoutesSteps
+from handlers.api.services import (
+    Limits,
+    NoPressure,
+    NoSettings,
+    OwnServices,
+    Services,
+    utc_now,
+)
+from handlers.api.suppression_requests import SuppressionDesk
+from handlers.pipeline.layers import in_order
+from handlers.pipeline.pipeline import Pipeline
 from handlers.webhooks.routes import Webhooks
 from handlers.webhooks.routes import add_routes as add_webhooks
 
@@ -65,13 +82,23 @@ def create_app(
     providers: ProviderChoice | None = None,
     webhooks: Webhooks | None = None,
     adapters: Lifecycle | None = None,
+    tenants: TenantDirectory | None = None,
+    pipeline: Pipeline | None = None,
+    callbacks: Callbacks | None = None,
+    router: RoutesSteps | None = None,
+    explainer: Explains | None = None,
+    erasures: Erasures | None = None,
+    suppressions: SuppressionDesk | None = None,
 ) -> HermesApi:
     """The ASGI application. It owns none of its ports: the caller opens and closes them.
 
-    `clock` gives aware UTC times. `allow_private_callbacks` admits http and private hosts in
-    `status_callback`, for development. `pressure` says how long the queues are, `providers` which
-    adapters a step may take; `webhooks` is the providers' door, `adapters` the
-    tenants' changes to their adapters.
+    `clock` gives aware UTC times. `pressure` says how long the queues are, `tenants` what is set
+    for each, and `pipeline` has the layers that a message goes through. Without one it goes through
+    those that need no store, with `providers` for its steps, and `allow_private_callbacks` admits
+    http and private hosts in `status_callback`, for development; `webhooks` is the providers'
+    door, `adapters` the tenants' changes to their adapters, `callbacks` their endpoints,
+    `erasures` what forgets people. `router` puts a step's providers in order, `explainer` says how
+    it would.
     """
     services = Services(
         keys=keys,
@@ -79,9 +106,14 @@ def create_app(
         engine=engine,
         clock=clock,
         limits=limits or Limits(),
-        private_callbacks=allow_private_callbacks,
         pressure=pressure or NoPressure(),
-        providers=providers or OwnServices(),
+        tenants=tenants or NoSettings(),
+        pipeline=pipeline
+        or in_order(
+            providers=providers or OwnServices(), private_callbacks=allow_private_callbacks
+        ),
+        router=router or AsItIs(),
+        followed=callbacks.followed if callbacks is not None else lambda tenant: (),
     )
     app = HermesApi(
         title="Hermes",
@@ -99,8 +131,12 @@ def create_app(
     batch.add_routes(app.router, services)
     listing.add_routes(app.router, services)
     health.add_routes(app.router, services)
+    callback_routes.add_routes(app.router, callbacks)
+    route_routes.add_routes(app.router, explainer or NothingToExplain())
     adapter_routes.add_routes(app.router, adapters)
     add_webhooks(app.router, webhooks)
+    recipients.add_routes(app.router, erasures)
+    suppression_routes.add_routes(app.router, suppressions)
     docs.add_routes(app.router, app)
     return app
 

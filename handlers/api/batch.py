@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from domain.ports import EngineUnavailable, Principal
+from domain.tenancy import Scope
 from handlers.api import body, operation
 from handlers.api.acceptance import Submission, accept, idempotency_key
 from handlers.api.answers import BatchAnswer, BatchItem, accepted_message, encode
@@ -66,6 +67,7 @@ def add_routes(router: APIRouter, services: Services) -> None:
         "POST",
         "/v1/messages/batch",
         send_batch,
+        scope=Scope.SEND,
         tag="Messages",
         summary="Send many messages",
         status=202,

@@ -88,7 +88,13 @@ def parse(raw: bytes, model: type[Model]) -> Model:
         if faults[0]["type"] == "json_invalid":
             raise Problem("malformed_json", faults[0]["msg"]) from None
         raise validation_failed(field_errors(faults)) from None
-    # The only form in which valid JSON can hold a NUL; the walk sorts out an escaped backslash.
+    check_text(raw)
+    return body
+
+
+def check_text(raw: bytes) -> None:
+    """Raises Problem when valid JSON holds a NUL, which no store takes."""
+    # The only form in which it can; the walk sorts out an escaped backslash.
     if b"\\u0000" in raw:
         errors = [
             FieldError("nul_character", "U+0000 is not allowed.", pointer(path))
@@ -96,7 +102,6 @@ def parse(raw: bytes, model: type[Model]) -> Model:
         ]
         if errors:
             raise validation_failed(errors)
-    return body
 
 
 def parse_batch(raw: bytes, most: int) -> list[msgspec.Raw]:

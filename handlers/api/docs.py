@@ -7,7 +7,6 @@ that no script is inline and the content security policy can be strict.
 from __future__ import annotations
 
 from functools import cache
-from html import escape
 from importlib.resources import files
 from typing import Final
 
@@ -15,8 +14,9 @@ from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
+from handlers.api import codes
 from handlers.api.answers import encode
-from handlers.api.problems import FIELD_ERRORS, PAGE, PROBLEMS, Problem
+from handlers.api.problems import PAGE, Problem
 
 ASSETS: Final = {
     "swagger-ui-bundle.js": "text/javascript",
@@ -50,13 +50,6 @@ _PAGE: Final = """\
 </body>
 </html>
 """
-_PROBLEM_PAGE: Final = """\
-<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><title>{code}</title></head>
-<body><h1><code>{code}</code></h1><p>{title}</p><p>{text}</p></body>
-</html>
-"""
 _SAFE: Final = {
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
@@ -68,7 +61,11 @@ _DOCS_POLICY: Final = (
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-_PROBLEM_POLICY: Final = "default-src 'none'; frame-ancestors 'none'"
+# The style stands in the page, which loads nothing; the icon is a data URL.
+_CODES_POLICY: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
 _CACHED: Final = {"Cache-Control": "public, max-age=3600"}
 
 
@@ -97,24 +94,29 @@ def add_routes(router: APIRouter, app: FastAPI) -> None:
             raise Problem("not_found")
         return Response(_asset(name), headers=_CACHED, media_type=ASSETS[name])
 
+    all_codes = cache(codes.page)
+
+    async def problems(_request: Request) -> Response:
+        """Every code there is."""
+        return _page(all_codes())
+
     async def problem(request: Request) -> Response:
         """What a problem's `type` leads to."""
-        code = request.path_params["code"]
-        if code in PROBLEMS:
-            kind = PROBLEMS[code]
-            title, text = f"{kind.status} {kind.title}", kind.documentation
-        elif code in FIELD_ERRORS:
-            title, text = "In the errors of validation_failed", FIELD_ERRORS[code]
-        else:
+        code = codes.code_of(request.path_params["code"])
+        if code is None:
             raise Problem("not_found")
-        page = _PROBLEM_PAGE.format(code=escape(code), title=escape(title), text=escape(text))
-        headers = {"Content-Security-Policy": _PROBLEM_POLICY, **_SAFE, **_CACHED}
-        return Response(page, headers=headers, media_type="text/html")
+        return _page(codes.page_of(code))
 
     router.add_route("/openapi.json", openapi, include_in_schema=False)
     router.add_route("/docs", docs, include_in_schema=False)
     router.add_route("/docs/{name}", asset, include_in_schema=False)
+    router.add_route(PAGE.rstrip("/"), problems, include_in_schema=False)
     router.add_route(PAGE + "{code}", problem, include_in_schema=False)
+
+
+def _page(text: str) -> Response:
+    headers = {"Content-Security-Policy": _CODES_POLICY, **_SAFE, **_CACHED}
+    return Response(text, headers=headers, media_type="text/html")
 
 
 @cache

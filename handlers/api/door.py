@@ -15,10 +15,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from domain.mode import Mode
 from domain.ports import EngineUnavailable, KeyRing, Principal
+from domain.tenancy import OF_TEST_KEYS
+from domain.tenancy import Scope as KeyScope
 from handlers.api.problems import PAGE, Problem, engine_unavailable
 
-OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/openapi.json", "/docs"})
+OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/openapi.json", "/docs", "/problems"})
 WEBHOOKS: Final = "/v1/webhooks/"
 """The providers sign what they post; `handlers/webhooks` checks it."""
 OPEN_PREFIXES: Final = ("/docs/", PAGE, WEBHOOKS)
@@ -35,6 +38,19 @@ def principal_of(request: Request) -> Principal:
     """Who is calling. A KeyError means that an open route asked."""
     principal: Principal = request.scope[_PRINCIPAL]
     return principal
+
+
+def require(principal: Principal, scope: KeyScope) -> None:
+    """Raises Problem `scope_missing` unless the key may do this, or `live_key_required`."""
+    if principal.mode is Mode.TEST and scope not in OF_TEST_KEYS:
+        raise Problem("live_key_required")
+    if scope not in principal.scopes:
+        challenge = f'Bearer realm="hermes", error="insufficient_scope", scope="{scope.value}"'
+        raise Problem(
+            "scope_missing",
+            f"This key may not {scope.meaning}: it lacks the scope `{scope.value}`.",
+            headers={"WWW-Authenticate": challenge},
+        )
 
 
 class Door:
@@ -72,6 +88,9 @@ class Door:
             path = scope["path"]
             if path not in OPEN_PATHS and not path.startswith(OPEN_PREFIXES):
                 scope[_PRINCIPAL] = self._authenticate(scope)
+            if "\0" in path:
+                # No name has it, and no database takes it.
+                raise Problem("not_found")
             endpoint = self._express.get((scope["method"], path))
             if endpoint is None:
                 await self._app(scope, receive, guarded_send)

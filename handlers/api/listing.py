@@ -17,7 +17,10 @@ from starlette.responses import Response
 
 from domain.channels import CHANNELS
 from domain.ids import is_message_id
-from domain.ports import MessageQuery
+from domain.mode import Mode
+from domain.ports import MessageQuery, Principal
+from domain.sandbox import reaches
+from domain.tenancy import Scope
 from domain.timeline import Status
 from handlers.api import operation
 from handlers.api.answers import MessagePage, encode, message_summary
@@ -39,6 +42,7 @@ class _Query(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
+    mode: Mode | None = None
     status: tuple[Status, ...] = ()
     channel: str | None = None
     created_after: Rfc3339 | None = None
@@ -63,7 +67,7 @@ def add_routes(router: APIRouter, services: Services) -> None:
         A page shows each message as the log has it: while a message is under way its own page is
         more exact.
         """
-        query = _parse(principal_of(request).tenant, request.query_params)
+        query = _parse(principal_of(request), request.query_params)
         # One more than asked for tells whether there is another page.
         rows = await services.log.list(replace(query, limit=query.limit + 1))
         page = rows[: query.limit]
@@ -79,6 +83,7 @@ def add_routes(router: APIRouter, services: Services) -> None:
         "GET",
         "/v1/messages",
         list_messages,
+        scope=Scope.READ,
         tag="Messages",
         summary="List messages",
         status=200,
@@ -88,7 +93,7 @@ def add_routes(router: APIRouter, services: Services) -> None:
     )
 
 
-def _parse(tenant: str, parameters: QueryParams) -> MessageQuery:
+def _parse(principal: Principal, parameters: QueryParams) -> MessageQuery:
     """Raises Problem."""
     named: dict[str, Any] = {}
     metadata: list[tuple[str, str]] = []
@@ -120,9 +125,14 @@ def _parse(tenant: str, parameters: QueryParams) -> MessageQuery:
         raise validation_failed(faults) from None
     if faults:
         raise validation_failed(faults)
+    mode = query.mode or principal.mode
+    if not reaches(principal.mode, mode):
+        detail = "A test key sees test messages only."
+        raise validation_failed([FieldError("unknown_value", detail, parameter="mode")])
     return MessageQuery(
-        tenant=tenant,
+        tenant=principal.tenant,
         limit=query.limit,
+        mode=mode,
         statuses=query.status,
         channel=query.channel,
         created_after=_utc(query.created_after),
@@ -175,6 +185,12 @@ def _parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str,
 
 
 _PARAMETERS: Final = [
+    _parameter(
+        "mode",
+        "Live messages or those of test keys; left out, what the key itself sends. A test key "
+        "sees no live messages.",
+        {"$ref": "#/components/schemas/Mode"},
+    ),
     _parameter(
         "status",
         "Only messages in this status; repeat it for several.",

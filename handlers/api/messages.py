@@ -8,9 +8,12 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from domain.callback import Telling
 from domain.ids import is_message_id
 from domain.message import MessageOrder
 from domain.ports import Principal
+from domain.sandbox import reaches
+from domain.tenancy import Scope
 from domain.timeline import Entry, Record
 from handlers.api import body, operation
 from handlers.api.acceptance import Submission, accept, idempotency_key
@@ -37,6 +40,7 @@ class Found(NamedTuple):
     order: MessageOrder
     record: Record
     late: tuple[Entry, ...] = ()
+    callbacks: tuple[Telling, ...] = ()
 
 
 def add_routes(router: APIRouter, services: Services) -> Endpoint:
@@ -70,7 +74,7 @@ def add_routes(router: APIRouter, services: Services) -> Endpoint:
         """
         message_id = request.path_params["id"]
         found = await _find(services, principal_of(request), message_id)
-        view = message_view(message_id, found.order, found.record, found.late)
+        view = message_view(message_id, found.order, found.record, found.late, found.callbacks)
         return Response(encode(view), media_type="application/json")
 
     async def cancel_message(request: Request) -> Response:
@@ -84,19 +88,21 @@ def add_routes(router: APIRouter, services: Services) -> Endpoint:
         if status.terminal:
             raise Problem("already_ended")
         if not await services.engine.cancel(message_id):
-            if await services.engine.status(message_id) is None:
-                # Accepted, but its handler has not begun: there is nothing to withdraw yet.
-                raise Problem("request_in_progress", headers={"Retry-After": "1"})
-            raise Problem("already_ended")
+            listed = await services.log.get(message_id)
+            if listed is not None and listed.record is not None:
+                raise Problem("already_ended")
+            # Accepted, but its handler has not begun: there is nothing to withdraw yet.
+            raise Problem("request_in_progress", headers={"Retry-After": "1"})
         return Response(
             encode(Cancellation(message_id, status)), 202, media_type="application/json"
         )
 
-    operation.add(
+    send = operation.add(
         router,
         "POST",
         "/v1/messages",
         send_message,
+        scope=Scope.SEND,
         tag="Messages",
         summary="Send a message",
         status=202,
@@ -109,6 +115,14 @@ def add_routes(router: APIRouter, services: Services) -> Endpoint:
         parameters=[operation.IDEMPOTENCY_KEY, operation.TRACEPARENT],
         problems=[
             *BODY_PROBLEMS,
+            "tenant_suspended",
+            "content_refused",
+            "compliance_refused",
+            "recipient_suppressed",
+            "rate_limited",
+            "recipient_capped",
+            "quota_exceeded",
+            "duplicate_content",
             "idempotency_key_reused",
             "request_in_progress",
             "queue_full",
@@ -119,6 +133,7 @@ def add_routes(router: APIRouter, services: Services) -> Endpoint:
         "GET",
         "/v1/messages/{id}",
         get_message,
+        scope=Scope.READ,
         tag="Messages",
         summary="Look at a message",
         status=200,
@@ -131,6 +146,7 @@ def add_routes(router: APIRouter, services: Services) -> Endpoint:
         "DELETE",
         "/v1/messages/{id}",
         cancel_message,
+        scope=Scope.SEND,
         tag="Messages",
         summary="Withdraw a message",
         status=202,
@@ -143,26 +159,31 @@ def add_routes(router: APIRouter, services: Services) -> Endpoint:
             "engine_unavailable",
         ],
     )
-    return send_message
+    return send
 
 
 async def _find(services: Services, principal: Principal, message_id: str) -> Found:
     """The tenant's message; Restate is asked unless the log has its end.
 
-    Raises Problem `message_not_found`. Another tenant's row counts as none from the first line
-    on, so that it leads through the same calls as an id that does not exist.
+    Raises Problem `message_not_found`. A row that the key may not see counts as none from the
+    first line on, so that it leads through the same calls as an id that does not exist.
     """
     if not is_message_id(message_id):
         raise Problem("message_not_found")
     row = await services.log.get(message_id)
-    if row is not None and row.tenant != principal.tenant:
+    if row is not None and not _may_see(principal, row.order):
         row = None
     if row is not None and row.record is not None:
-        return Found(row.order, row.record, row.late)
+        return Found(row.order, row.record, row.late, row.callbacks)
     live = await services.engine.status(message_id)
-    if live is not None and live[0].tenant == principal.tenant:
-        return Found(*live)
+    if live is not None and _may_see(principal, live[0]):
+        return Found(*live, callbacks=() if row is None else row.callbacks)
     if row is None:
         raise Problem("message_not_found")
     # Accepted, but its handler has not begun.
     return Found(row.order, Record(row.status, [], channel=row.channel))
+
+
+def _may_see(principal: Principal, order: MessageOrder) -> bool:
+    """Whether the message is the tenant's, and no live one where a test key asks."""
+    return order.tenant == principal.tenant and reaches(principal.mode, order.mode)

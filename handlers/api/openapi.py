@@ -11,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from domain.failures import POLICIES
+from domain.tenancy import Scope
 from handlers.api.adapter_answers import AdapterList, AdapterView, RemovedAdapter, VersionView
 from handlers.api.adapter_bodies import ActivationBody, ConfigurationBody
 from handlers.api.answers import (
@@ -21,8 +22,32 @@ from handlers.api.answers import (
     MessagePage,
     MessageView,
 )
+from handlers.api.callback_shapes import (
+    CallbackBody,
+    CallbackChangeBody,
+    CallbackList,
+    CallbackTest,
+    CallbackView,
+    RemovedCallback,
+    ReplayBody,
+    Replayed,
+    RotationBody,
+    TellingPage,
+)
 from handlers.api.problems import FIELD_ERRORS, PROBLEMS, ProblemDetails
+from handlers.api.recipients import ErasureAnswer, RecipientBody
+from handlers.api.route_answers import ExplanationView
+from handlers.api.routes import ExplainBody
 from handlers.api.schemas import BatchBody, MessageBody
+from handlers.api.suppression_shapes import (
+    ImportView,
+    RemovedSuppression,
+    SuppressionBody,
+    SuppressionLookup,
+    SuppressionLookupBody,
+    SuppressionPage,
+    SuppressionView,
+)
 
 _ANSWERS: Final = (
     AcceptedMessage,
@@ -35,7 +60,34 @@ _ANSWERS: Final = (
     AdapterView,
     VersionView,
     RemovedAdapter,
+    CallbackList,
+    CallbackView,
+    RemovedCallback,
+    CallbackTest,
+    TellingPage,
+    Replayed,
+    ErasureAnswer,
+    ExplanationView,
+    SuppressionPage,
+    SuppressionView,
+    SuppressionLookup,
+    RemovedSuppression,
+    ImportView,
     ProblemDetails,
+)
+_BODIES: Final = (
+    MessageBody,
+    RecipientBody,
+    BatchBody,
+    ConfigurationBody,
+    ActivationBody,
+    CallbackBody,
+    CallbackChangeBody,
+    RotationBody,
+    ReplayBody,
+    ExplainBody,
+    SuppressionBody,
+    SuppressionLookupBody,
 )
 _TEMPLATE: Final = "#/components/schemas/"
 _DESCRIPTION: Final = """\
@@ -62,7 +114,9 @@ def build(app: FastAPI) -> dict[str, Any]:
         "api_key": {
             "type": "http",
             "scheme": "bearer",
-            "description": "An API key of your tenant.",
+            "description": "An API key of your tenant: `Authorization: Bearer hk_…`. Each "
+            "operation names the scope that the key needs:\n\n"
+            + "\n".join(f"- `{scope.value}`: {scope.meaning}" for scope in Scope),
         }
     }
     schemas = components["schemas"]
@@ -78,10 +132,7 @@ def build(app: FastAPI) -> dict[str, Any]:
 
 def _body_schemas() -> dict[str, Any]:
     _, definitions = models_json_schema(
-        [
-            (model, "validation")
-            for model in (MessageBody, BatchBody, ConfigurationBody, ActivationBody)
-        ],
+        [(model, "validation") for model in _BODIES],
         ref_template=_TEMPLATE + "{model}",
     )
     schemas: dict[str, Any] = definitions["$defs"]

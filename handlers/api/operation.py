@@ -12,14 +12,16 @@ from typing import Any, Final
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import request_response
 
 from domain.ids import PATTERN
-from handlers.api.door import Endpoint
+from domain.tenancy import Scope
+from handlers.api.door import Endpoint, principal_of, require
 from handlers.api.problems import MEDIA_TYPE, PROBLEMS
 
-ALWAYS: Final = ("missing_key", "invalid_key", "internal_error")
+ALWAYS: Final = ("missing_key", "invalid_key", "scope_missing", "live_key_required", "internal_error")
 """What every authenticated operation can answer."""
 
 MESSAGE_ID: Final = {
@@ -49,10 +51,14 @@ TRACEPARENT: Final = {
 
 
 class Operation(APIRoute):
-    """A route that FastAPI documents and Starlette serves."""
+    """A route that FastAPI documents and Starlette serves. `scope` is what it asks of a key, None
+    for a route without one."""
+
+    scope: Scope | None = None
 
     def __init__(self, path: str, endpoint: Endpoint, **options: Any) -> None:
         super().__init__(path, endpoint, **options)
+        self.scope = getattr(endpoint, "scope", None)
         self.app = request_response(endpoint)
 
 
@@ -73,14 +79,19 @@ def add(
     upload: str | None = None,
     example: Any = None,
     headers: Mapping[str, str] | None = None,
+    scope: Scope | None = None,
     open_to_all: bool = False,
-) -> None:
-    """Serve `endpoint` and document it; its docstring is the description.
+) -> Endpoint:
+    """Serve `endpoint` and document it; its docstring is the description. Returns what is served:
+    the endpoint behind the check that the key has `scope`.
 
-    `answer` and `body` name component schemas; an `answer` of None says nothing. `problems` are
+    Every route has a scope, or is `open_to_all`; ValueError for one that has not. `answer` and `body` name component schemas; an `answer` of None says nothing. `problems` are
     codes of PROBLEMS, `headers` the answer's own headers with their descriptions. `upload`
     is the media type of a body that is no JSON.
     """
+    if open_to_all is (scope is not None):
+        raise ValueError(f"{method} {path}: a route has a scope, or is open to all")
+    served = endpoint if scope is None else _scoped(endpoint, scope)
     codes = [*problems, *(("internal_error",) if open_to_all else ALWAYS)]
     success: dict[str, Any] = {"description": "Success"}
     if answer is not None:
@@ -94,7 +105,7 @@ def add(
         success["content"]["application/json"]["example"] = example
     extra: dict[str, Any] = {
         "parameters": list(parameters),
-        "security": [] if open_to_all else [{"api_key": []}],
+        "security": [] if scope is None else [{"api_key": [scope.value]}],
     }
     if body is not None:
         extra["requestBody"] = {
@@ -105,7 +116,7 @@ def add(
         extra["requestBody"] = {"required": True, "content": {upload: {}}}
     router.add_api_route(
         path,
-        endpoint,
+        served,
         methods=[method],
         tags=[tag],
         summary=summary,
@@ -118,6 +129,17 @@ def add(
         openapi_extra=extra,
         route_class_override=Operation,
     )
+    return served
+
+
+def _scoped(endpoint: Endpoint, scope: Scope) -> Endpoint:
+    async def served(request: Request) -> Response:
+        require(principal_of(request), scope)
+        return await endpoint(request)
+
+    served.__name__, served.__doc__ = endpoint.__name__, endpoint.__doc__
+    served.scope = scope  # type: ignore[attr-defined]
+    return served
 
 
 def _problem_responses(codes: Iterable[str]) -> dict[int | str, dict[str, Any]]:

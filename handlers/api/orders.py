@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
-from domain.channels import CHANNELS, AddressProblem, ContentProblem, SenderProblem
+from domain.callback import is_callable
+from domain.channels import CHANNELS, AddressProblem, ChannelRules, ContentProblem, SenderProblem
 from domain.channels import plan as plans
+from domain.compliance.quiet_hours import zone
 from domain.message import (
     DEFAULT_TTL,
     MAX_SCHEDULE_AHEAD,
@@ -21,13 +22,14 @@ from domain.message import (
     Step,
     Template,
 )
+from domain.mode import Mode
 from domain.ports import ProviderChoice
 from handlers.api.problems import FieldError, pointer, validation_failed
 from handlers.api.schemas import ContentBody, MessageBody, StepBody
 
+NO_SENDERS: Final[Mapping[str, str]] = {}
 CLOCK_TOLERANCE: Final = timedelta(minutes=1)
 """A `send_at` this far in the past means now: clients' clocks differ."""
-MAX_CALLBACK_LENGTH: Final = 2048
 
 
 def make_order(
@@ -39,8 +41,14 @@ def make_order(
     trace_id: str | None,
     private_callbacks: bool,
     providers: ProviderChoice,
+    mode: Mode = Mode.LIVE,
+    senders: Mapping[str, str] = NO_SENDERS,
+    rendered: Content | None = None,
 ) -> MessageOrder:
     """The order that the request stands for, accepted `now` (aware UTC).
+
+    `senders` are the tenant's, by channel, for steps that name none; `rendered` is what a template
+    made, in the place of the request's own content.
 
     Raises Problem `validation_failed` with all faults together.
     """
@@ -50,12 +58,14 @@ def make_order(
     send_at = _send_at(body, accepted_at, faults)
     addresses = _addresses(body, faults)
     ttl = DEFAULT_TTL[body.category] if body.ttl is None else timedelta(seconds=body.ttl)
-    steps = _plan(body, ttl, tenant, providers, faults)
-    content = _content(body, faults)
+    steps = _plan(body, ttl, tenant, providers, senders, faults)
+    content = _content(body, rendered, faults)
     callback = body.status_callback
-    if callback is not None and not _callable_back(callback, private_callbacks):
+    if callback is not None and not is_callable(callback, private=private_callbacks):
         detail = "Not an absolute https URL with a public host."
         faults.append(FieldError("invalid_callback_url", detail, "/status_callback"))
+    if body.recipient is not None and body.recipient.time_zone is not None:
+        _check_zone(body.recipient.time_zone, faults)
     if faults:
         raise validation_failed(faults)
     return MessageOrder(
@@ -72,7 +82,16 @@ def make_order(
         metadata=body.metadata,
         fingerprint=fingerprint,
         trace_id=trace_id,
+        mode=mode,
     )
+
+
+def later(order: MessageOrder, now: datetime) -> MessageOrder:
+    """An order that is due at once, accepted `now` after it had to wait: its time to live counts
+    from then."""
+    accepted_at = _to_milliseconds(now)
+    expires_at = order.expires_at + (accepted_at - order.accepted_at)
+    return msgspec.structs.replace(order, accepted_at=accepted_at, expires_at=expires_at)
 
 
 def fingerprint_of(raw: bytes) -> str:
@@ -96,6 +115,12 @@ def _send_at(body: MessageBody, now: datetime, faults: list[FieldError]) -> date
     return _to_milliseconds(body.send_at.astimezone(UTC))
 
 
+def _check_zone(name: str, faults: list[FieldError]) -> None:
+    if zone(name) is None:
+        detail = "An IANA time zone is written as Europe/Copenhagen."
+        faults.append(FieldError("unknown_time_zone", detail, "/recipient/time_zone"))
+
+
 def _addresses(body: MessageBody, faults: list[FieldError]) -> dict[str, str]:
     addresses = {}
     for channel, address in body.to.items():
@@ -115,6 +140,7 @@ def _plan(
     ttl: timedelta,
     tenant: str,
     providers: ProviderChoice,
+    senders: Mapping[str, str],
     faults: list[FieldError],
 ) -> tuple[Step, ...]:
     """The completed plan; empty when it has faults."""
@@ -126,7 +152,7 @@ def _plan(
         draft = [_draft(index, step, body, faults) for index, step in enumerate(body.plan)]
         wheres = [f"/plan/{index}" for index in range(len(draft))]
     draft = [
-        _provided(step, where, tenant, providers, faults)
+        _provided(step, where, tenant, providers, senders, faults)
         for step, where in zip(draft, wheres, strict=True)
     ]
     if len(faults) > known:
@@ -152,10 +178,7 @@ def _draft(
             detail = f"`to` has no address for {step.channel}."
             faults.append(FieldError("no_address_for_channel", detail, f"{where}/channel"))
         if sender is not None:
-            try:
-                sender = rules.parse_sender(sender)
-            except SenderProblem as problem:
-                faults.append(FieldError(problem.code, problem.detail, f"{where}/sender"))
+            sender = _sender(rules, sender, f"{where}/sender", faults)
     return plans.DraftStep(
         channel=step.channel,
         timeout=step.timeout,
@@ -171,34 +194,51 @@ def _provided(
     where: str,
     tenant: str,
     providers: ProviderChoice,
+    senders: Mapping[str, str],
     faults: list[FieldError],
 ) -> plans.DraftStep:
-    """The step with the adapters that it may take."""
+    """The step with the adapters that it may take, and the tenant's sender if it names none."""
     rules = CHANNELS.get(step.channel)
     if rules is None:
         return step
     adapters = providers.choose(tenant, step.channel, step.provider)
     if adapters is None:
-        wanted = f" named {step.provider}" if step.provider is not None else ""
-        detail = f"No adapter{wanted} for {step.channel} is active."
+        if step.provider is None:
+            detail = f"No adapter for {step.channel} is active."
+        else:
+            detail = f"There is no provider named {step.provider} for {step.channel}."
+            where = f"{where}/provider"
         faults.append(FieldError("no_provider_for_channel", detail, where))
         return step
     provable = rules.own if not any(adapters) and rules.own is not None else rules.provable
     if step.success is not None and not provable.reaches(step.success):
         detail = f"{step.channel} can prove at most {provable.value}."
         faults.append(FieldError("success_not_provable", detail, f"{where}/success"))
-    return replace(step, adapters=adapters)
+    sender = step.sender
+    if sender is None and step.channel in senders:
+        sender = _sender(rules, senders[step.channel], where, faults)
+    if adapters == step.adapters and sender == step.sender:
+        return step
+    return replace(step, adapters=adapters, sender=sender)
 
 
-def _content(body: MessageBody, faults: list[FieldError]) -> Content:
+def _sender(rules: ChannelRules, sender: str, where: str, faults: list[FieldError]) -> str | None:
+    try:
+        return rules.parse_sender(sender)
+    except SenderProblem as problem:
+        faults.append(FieldError(problem.code, problem.detail, where))
+        return None
+
+
+def _content(body: MessageBody, rendered: Content | None, faults: list[FieldError]) -> Content:
     """The content as the plan's channels complete it, whether or not the plan has faults."""
-    content = _content_of(body.content)
+    content = _content_of(body.content) if rendered is None else rendered
     channels = body.to if body.plan is None else [step.channel for step in body.plan]
     for name, rules in CHANNELS.items():
         if name not in channels:
             continue
         try:
-            content = rules.prepare(content)
+            content = _prepared(rules, content)
         except ContentProblem as problem:
             fault = FieldError(problem.code, problem.detail, f"/content/{problem.field}")
             if fault not in faults:
@@ -206,7 +246,21 @@ def _content(body: MessageBody, faults: list[FieldError]) -> Content:
     return content
 
 
-def _content_of(body: ContentBody) -> Content:
+def _prepared(rules: ChannelRules, content: Content) -> Content:
+    """The content as one channel completes it, when channels may carry different ones."""
+    if not content.variants:
+        return rules.prepare(content)
+    own = content.on(rules.name)
+    prepared = rules.prepare(own)
+    text = prepared.text if prepared.text != own.text else content.text
+    subject = prepared.subject if prepared.subject != own.subject else content.subject
+    return msgspec.structs.replace(
+        prepared, text=text, subject=subject, variants=content.variants
+    )
+
+
+def _content_of(body: ContentBody | None) -> Content:
+    assert body is not None
     asked = body.template
     template = None
     if asked is not None:
@@ -218,30 +272,6 @@ def _content_of(body: ContentBody) -> Content:
         template,
         body.data,
     )
-
-
-def _callable_back(url: str, private: bool) -> bool:
-    """Whether the form is right. What a name resolves to is checked when it is called."""
-    if len(url) > MAX_CALLBACK_LENGTH or not url.isascii() or not url.isprintable() or " " in url:
-        return False
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - reading it checks it
-    except ValueError:
-        return False
-    host = parts.hostname
-    if parts.scheme not in (("http", "https") if private else ("https",)) or not host:
-        return False
-    if parts.username is not None or parts.password is not None or "#" in url or "\\" in url:
-        return False
-    if private:
-        return True
-    try:
-        return ipaddress.ip_address(host).is_global
-    except ValueError:
-        # The last label of a public name is never numeric; 127.1 and 0x7f000001 are addresses.
-        last = host.rstrip(".").rpartition(".")
-        return bool(last[0]) and last[2].lower() != "localhost" and not last[2][:1].isdigit()
 
 
 def _unknown_channel(path: tuple[str | int, ...]) -> FieldError:

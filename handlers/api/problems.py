@@ -12,8 +12,13 @@ from typing import ClassVar, Final, NamedTuple
 import msgspec
 from starlette.responses import Response
 
+from domain.callback import MAX_ENDPOINTS
 from domain.channels import CHANNELS
 from domain.channels.plan import CODES as PLAN_CODES
+from domain.compliance.senders import CODES as SENDER_CODES
+from domain.content_rules import CODES as CONTENT_CODES
+from domain.templates.definition import CODES as TEMPLATE_CODES
+from domain.failures import Fault
 
 MEDIA_TYPE: Final = "application/problem+json"
 PAGE: Final = "/problems/"
@@ -21,11 +26,15 @@ PAGE: Final = "/problems/"
 
 
 class Kind(NamedTuple):
-    """What all problems of one code have in common."""
+    """What all problems of one code have in common. `passes` says that the same request may be
+    taken later, `fault` who could have prevented the problem: both follow from the status where
+    they are left out."""
 
     status: int
     title: str
     documentation: str
+    passes: bool | None = None
+    fault: Fault | None = None
 
 
 PROBLEMS: Final[dict[str, Kind]] = {
@@ -33,7 +42,27 @@ PROBLEMS: Final[dict[str, Kind]] = {
         401, "No API key", "Send your API key as `Authorization: Bearer <key>`, once."
     ),
     "invalid_key": Kind(
-        401, "Invalid API key", "The API key is unknown, malformed or has been revoked."
+        401,
+        "Invalid API key",
+        "The API key is unknown or malformed, has expired or has been revoked.",
+    ),
+    "scope_missing": Kind(
+        403,
+        "Scope missing",
+        "The API key is good, but not for this: `detail` names the scope that it lacks. Whoever "
+        "runs Hermes gives keys their scopes.",
+    ),
+    "live_key_required": Kind(
+        403,
+        "Live key required",
+        "This is a test key: it sends test messages and looks at them. What is set up is set up for "
+        "live messages as well, and takes a live key.",
+    ),
+    "tenant_suspended": Kind(
+        403,
+        "Tenant suspended",
+        "Your account is suspended: no message is accepted until whoever runs Hermes lifts that. "
+        "What was accepted before goes on, and you can look at it and withdraw it.",
     ),
     "not_found": Kind(404, "Not found", "There is nothing under this path; see the API's docs."),
     "webhook_refused": Kind(
@@ -41,10 +70,14 @@ PROBLEMS: Final[dict[str, Kind]] = {
         "Webhook refused",
         "The request is not signed as the provider signs, or is too old. Compare the secrets, the "
         "address that the provider calls and `public_url` in Hermes's settings.",
+        fault=Fault.PROVIDER,
     ),
     "malformed_webhook": Kind(400, "Malformed webhook", "The body is not text in UTF-8."),
     "method_not_allowed": Kind(
-        405, "Method not allowed", "The `Allow` header lists the methods that this path knows."
+        405,
+        "Method not allowed",
+        "The `Allow` header lists the methods that this path knows.",
+        fault=Fault.PROVIDER,
     ),
     "message_not_found": Kind(
         404,
@@ -75,6 +108,70 @@ PROBLEMS: Final[dict[str, Kind]] = {
         "Invalid idempotency key",
         "An `Idempotency-Key` is 1 to 255 printable ASCII characters, sent once.",
     ),
+    "content_refused": Kind(
+        422,
+        "Content refused",
+        "Your account's content rules refuse the message: `errors` lists every rule that does, and "
+        "where. Nothing was accepted.",
+    ),
+    "compliance_refused": Kind(
+        422,
+        "Compliance refused",
+        "The recipient's country, or your account's settings for it, refuse the message: `errors` "
+        "lists the reasons. Nothing was accepted.",
+    ),
+    "duplicate_content": Kind(
+        409,
+        "Duplicate content",
+        "The same content went to the same addresses within the window that the request, or your "
+        "account, asks to be checked; `message` is the first one's id. Nothing was accepted.",
+        passes=True,
+    ),
+    "recipient_suppressed": Kind(
+        422,
+        "Recipient suppressed",
+        "The recipient may not be written to on any channel of the plan: `detail` says why. Take "
+        "the address off your list, or look it up at `/v1/suppressions/lookup`; an entry that the "
+        "person made should stay. Nothing was accepted.",
+    ),
+    "rate_limited": Kind(
+        429,
+        "Too many messages",
+        "Your account, or this API key, sends faster than it may. Nothing was accepted. Repeat "
+        "after `Retry-After` seconds; `RateLimit` and `RateLimit-Policy` say what there is.",
+    ),
+    "recipient_capped": Kind(
+        429,
+        "Recipient has had enough",
+        "The recipient has been sent as many messages of this category as your account allows. "
+        "Nothing was accepted. There is room for one after `Retry-After` seconds.",
+    ),
+    "quota_exceeded": Kind(
+        429,
+        "Daily quota exceeded",
+        "Your account's messages of the day, from midnight UTC on, are used up. Nothing was "
+        "accepted. `Retry-After` leads to the next day.",
+    ),
+    "suppression_not_found": Kind(
+        404,
+        "Suppression not found",
+        "There is no such entry on your list, or it belongs to another tenant: the two look the "
+        "same.",
+    ),
+    "import_not_found": Kind(
+        404,
+        "Import not found",
+        "There is no such import, or it belongs to another tenant: the two look the same.",
+    ),
+    "import_busy": Kind(
+        409,
+        "Import under way",
+        "Your account has another import under way. Begin the next one when it has ended.",
+        passes=True,
+    ),
+    "invalid_unsubscribe_link": Kind(
+        404, "Invalid unsubscribe link", "The link is not one of ours, or was cut off on its way."
+    ),
     "idempotency_key_reused": Kind(
         422,
         "Idempotency key reused",
@@ -86,9 +183,13 @@ PROBLEMS: Final[dict[str, Kind]] = {
         "Request in progress",
         "An earlier request about this message is not finished: the first one with this "
         "idempotency key, or the one that sends the message. Repeat after `Retry-After` seconds.",
+        passes=True,
     ),
     "already_ended": Kind(
-        409, "Message has ended", "The message has reached its final status and stays there."
+        409,
+        "Message has ended",
+        "The message has reached its final status and stays there.",
+        passes=False,
     ),
     "invalid_cursor": Kind(
         400, "Invalid cursor", "Pass `next_cursor` of the page before, unchanged."
@@ -130,16 +231,35 @@ PROBLEMS: Final[dict[str, Kind]] = {
         "itself has against it. The configuration of before stays.",
     ),
     "adapter_version_in_use": Kind(
-        409, "Adapter version in use", "The version cannot be removed; `detail` says why."
+        409,
+        "Adapter version in use",
+        "The version cannot be removed; `detail` says why.",
+        passes=False,
     ),
     "adapter_no_previous": Kind(
-        409, "No version to go back to", "The adapter has had no other version in use before."
+        409,
+        "No version to go back to",
+        "The adapter has had no other version in use before.",
+        passes=False,
     ),
     "adapter_busy": Kind(
         409,
         "Adapter is being changed",
         "Another change of your adapters is not finished, or came in between: look at the adapter "
         "again, and repeat the request.",
+        passes=True,
+    ),
+    "callback_not_found": Kind(
+        404,
+        "Callback endpoint not found",
+        "There is no such endpoint, or it belongs to another tenant: the two look the same.",
+    ),
+    "too_many_callbacks": Kind(
+        409,
+        "Too many callback endpoints",
+        f"A tenant has at most {MAX_ENDPOINTS} endpoints: each event is posted to every one that "
+        "wants it. Remove one first.",
+        passes=False,
     ),
     "internal_error": Kind(
         500,
@@ -166,7 +286,8 @@ FIELD_ERRORS: Final[dict[str, str]] = {
     "unknown_channel": "There is no such channel.",
     "empty_plan": "A plan needs at least one step; leave it out for the default plan.",
     "no_address_for_channel": "`to` has no address for the step's channel.",
-    "no_provider_for_channel": "No active adapter could carry this channel, or none of that name.",
+    "no_provider_for_channel": "No active adapter could carry this channel, or there is no provider of that name.",
+    "no_route": "No route of yours leads to the step's address.",
     "success_not_provable": "The channel's receipts cannot prove this level.",
     "send_at_in_past": "`send_at` is in the past.",
     "send_at_too_far": "`send_at` is further ahead than messages are kept waiting.",
@@ -177,6 +298,20 @@ FIELD_ERRORS: Final[dict[str, str]] = {
     "invalid_value": "The value is not one that the adapter's manifest allows.",
     "metadata_too_large": (
         "Metadata holds at most 20 keys of 1 to 40 characters with values of up to 500."
+    ),
+    "unknown_time_zone": "There is no such IANA time zone.",
+    **CONTENT_CODES,
+    **TEMPLATE_CODES,
+    "unknown_template": "There is no template of this name.",
+    "unknown_template_version": "The template has no such version.",
+    "content_and_template": "A message has `content` or a `template`, not both.",
+    **SENDER_CODES,
+    "opt_out_hint_missing": (
+        "Marketing by SMS says how to end it, such as: Reply STOP to opt out."
+    ),
+    "quiet_hours_outlast_ttl": (
+        "The message would have to wait for the end of the recipient's quiet hours, and would "
+        "expire before its plan has had its time: give it a longer `ttl`, or send it later."
     ),
     **PLAN_CODES,
     **{code: text for rules in CHANNELS.values() for code, text in rules.codes.items()},
@@ -195,7 +330,7 @@ class FieldError(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
     """RFC 9457 problem details. `code` is stable, `type` the path of its documentation. `check`
-    and `finding` are there when an adapter is refused."""
+    and `finding` are there when an adapter is refused, `message` when it was sent before."""
 
     type: str
     title: str
@@ -206,6 +341,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
     errors: list[FieldError] = []
     check: str | None = None
     finding: str | None = None
+    message: str | None = None
 
 
 class Problem(Exception):
@@ -227,6 +363,7 @@ class Problem(Exception):
         headers: Mapping[str, str] | None = None,
         check: str | None = None,
         finding: str | None = None,
+        message: str | None = None,
     ) -> None:
         super().__init__(code, detail)
         kind = self.kinds[code]
@@ -243,6 +380,7 @@ class Problem(Exception):
             errors=list(errors),
             check=check,
             finding=finding,
+            message=message,
         )
 
     def response(self) -> Response:

@@ -16,6 +16,7 @@ from domain.failures import FailureCode
 from domain.message import MAX_TTL, MIN_STEP_TIMEOUT, Category, DeliveryPolicy, Level
 
 MAX_STEPS = 10
+LOCALE = r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8}){0,3}$"
 MAX_METADATA = 20
 MAX_BATCH = 1000
 
@@ -101,6 +102,49 @@ class StepBody(_Body):
     )
 
 
+class RecipientBody(_Body):
+    """What the client knows about the recipient, and Hermes would have to guess."""
+
+    locale: Annotated[str, Field(pattern=LOCALE)] | None = Field(
+        None, description="The recipient's language: BCP 47.", examples=["da-DK"]
+    )
+    time_zone: Annotated[str, Field(max_length=64)] | None = Field(
+        None,
+        description="Where the recipient's clock stands, by its IANA name. Left out, the number's "
+        "country tells, or the tenant's settings.",
+        examples=["Europe/Copenhagen"],
+    )
+
+
+class DedupBody(_Body):
+    """Refuse what was sent before, besides the idempotency key."""
+
+    window: Annotated[int, Field(ge=1, le=86_400)] = Field(
+        description="Seconds within which the same content to the same addresses is refused with "
+        "`duplicate_content`."
+    )
+
+
+class TemplateUseBody(_Body):
+    """Make the content from one of your templates, in the place of `content`."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64)] = Field(examples=["table-ready"])
+    version: Annotated[int, Field(ge=1, le=2**31)] | None = Field(
+        None, description="Left out, the active one. The message keeps it either way."
+    )
+    language: Annotated[str, Field(pattern=LOCALE)] | None = Field(
+        None,
+        description="Left out, the recipient's `locale`. Where the template has not da-DK it is "
+        "rendered in da, and where it has not that, in its default language.",
+        examples=["da-DK"],
+    )
+    variables: Annotated[dict[str, Any], Field(max_length=100)] = Field(
+        default={},
+        description="A value for each variable: of its type, as the template declares it.",
+        examples=[{"name": "Anna", "day": "2026-01-31"}],
+    )
+
+
 class MessageBody(_Body):
     """One message to one recipient, on as many channels as it takes."""
 
@@ -127,7 +171,10 @@ class MessageBody(_Body):
             "E.164 with a leading +, `email` an address, `push` the app's registration token.",
         )
     )
-    content: ContentBody
+    content: ContentBody | None = Field(
+        None, description="What the recipient gets, unless a `template` says it."
+    )
+    template: TemplateUseBody | None = None
     plan: Annotated[list[StepBody], Field(min_length=1, max_length=MAX_STEPS)] | None = Field(
         None,
         description="The cascade, in order. A channel may come more than once. Left out, every "
@@ -149,6 +196,10 @@ class MessageBody(_Body):
     )
     status_callback: str | None = Field(
         None, description="An https URL that is told how the message ended."
+    )
+    recipient: RecipientBody | None = None
+    dedup: DedupBody | None = Field(
+        None, description="Left out, the tenant's settings count; without any, nothing is refused."
     )
     metadata: Annotated[
         dict[

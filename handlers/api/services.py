@@ -8,7 +8,17 @@ from datetime import UTC, datetime
 
 from domain.channels import CHANNELS
 from domain.message import Category
-from domain.ports import CascadeEngine, KeyRing, MessageLog, Pressure, ProviderChoice
+from domain.ports import (
+    CascadeEngine,
+    KeyRing,
+    MessageLog,
+    Pressure,
+    TenantDirectory,
+)
+from domain.tenancy import Tenant
+from handlers.api.routes import AsItIs, RoutesSteps
+from handlers.pipeline.layers import in_order
+from handlers.pipeline.pipeline import Pipeline
 
 
 def utc_now() -> datetime:
@@ -51,15 +61,31 @@ class OwnServices:
         return None if CHANNELS[channel].own is None else ()
 
 
+class NoSettings:
+    """Where tenants have no settings of their own."""
+
+    def tenant(self, tenant: str) -> Tenant | None:
+        """See `domain.ports.TenantDirectory`."""
+        return Tenant(tenant)
+
+
+def _bare_pipeline() -> Pipeline:
+    return in_order(providers=OwnServices())
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The ports, the clock (aware UTC times) and the limits."""
+    """The ports, the clock (aware UTC times), the layers that a message goes through, and the
+    limits. `followed` gives what a tenant's messages have to tell on their way
+    (`MessageOrder.tell`)."""
 
     keys: KeyRing
     log: MessageLog
     engine: CascadeEngine
     clock: Callable[[], datetime] = utc_now
     limits: Limits = field(default_factory=Limits)
-    private_callbacks: bool = False
     pressure: Pressure = field(default_factory=NoPressure)
-    providers: ProviderChoice = field(default_factory=OwnServices)
+    tenants: TenantDirectory = field(default_factory=NoSettings)
+    pipeline: Pipeline = field(default_factory=_bare_pipeline)
+    router: RoutesSteps = field(default_factory=AsItIs)
+    followed: Callable[[str], tuple[str, ...]] = lambda tenant: ()

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Protocol
 
+import msgspec
 from restate import Context, Service
 
 from domain.delivery import DeliveryRequest, Submission, SubmissionState
 from domain.failures import Failure, FailureCode
 from domain.ports import AttemptJournal, ProviderChoice
 from domain.providers import OWN
+from handlers.delivery.charging import Around, free
 from handlers.delivery.options import REQUEST, SUBMISSION, delivery
 
 
@@ -23,9 +25,9 @@ class AdapterHost(Protocol):
 
 
 def create_adapter_delivery(
-    host: AdapterHost, choice: ProviderChoice, attempts: AttemptJournal
+    host: AdapterHost, choice: ProviderChoice, attempts: AttemptJournal, around: Around = free
 ) -> Service:
-    """The service in front of the host.
+    """The service in front of the host; `around` charges for it.
 
     `attempts` remembers what was begun, as for e-mail: a call that is repeated after a crash
     never sends the same attempt twice. `choice` serves requests that name no adapter, of plans
@@ -39,9 +41,15 @@ def create_adapter_delivery(
         adapter = request.provider or _chosen(choice, request)
         if adapter is None:
             return _nobody(f"no active adapter for {request.channel}")
+        if request.provider is None:
+            request = msgspec.structs.replace(request, provider=adapter)
+        return await around(request, hand_over)
+
+    async def hand_over(request: DeliveryRequest) -> Submission:
+        assert request.provider is not None
         if not await attempts.begin(request.message, request.attempt):
             return await attempts.outcome(request.message, request.attempt)
-        submission = await host.deliver(request, adapter)
+        submission = await host.deliver(request, request.provider)
         await attempts.settle(request.message, request.attempt, submission)
         return submission
 

@@ -7,11 +7,12 @@ from restate import Context, Service
 from adapters.email.relay import Relay
 from domain.delivery import DeliveryRequest, Submission
 from domain.ports import AttemptJournal
+from handlers.delivery.charging import Around, free
 from handlers.delivery.options import REQUEST, SUBMISSION, delivery
 
 
-def create_email_delivery(relay: Relay, attempts: AttemptJournal) -> Service:
-    """The service in front of a relay.
+def create_email_delivery(relay: Relay, attempts: AttemptJournal, around: Around = free) -> Service:
+    """The service in front of a relay; `around` charges for it.
 
     `attempts` remembers what was begun, so a call that is repeated after a crash never sends the
     same attempt twice: it answers that the outcome is unknown, and the cascade decides.
@@ -21,6 +22,9 @@ def create_email_delivery(relay: Relay, attempts: AttemptJournal) -> Service:
     @email.handler(input_serde=REQUEST, output_serde=SUBMISSION)
     async def deliver(ctx: Context, request: DeliveryRequest) -> Submission:
         """Hand one mail to the relay, or say what became of it."""
+        return await around(request, hand_over)
+
+    async def hand_over(request: DeliveryRequest) -> Submission:
         if not await attempts.begin(request.message, request.attempt):
             return await attempts.outcome(request.message, request.attempt)
         submission = await relay.deliver(request)

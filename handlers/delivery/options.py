@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from restate import Service
+from restate import Service, TerminalError
 from restate._preview import explicit_recovery
 
 from adapters.restate.serde import JsonSerde
@@ -16,8 +16,28 @@ from domain.delivery import (
     Submission,
     delivery_service,
 )
+from domain.mode import Mode
 
-REQUEST: JsonSerde[DeliveryRequest] = JsonSerde(DeliveryRequest)
+
+class LiveRequests(JsonSerde[DeliveryRequest]):
+    """Requests as every service reads them that has a provider behind it.
+
+    Here, once for all of them, a test message ends that took a wrong turn: the cascade sends it to
+    the sandbox, and nothing else may hand it on. Raises TerminalError(403).
+    """
+
+    def __init__(self) -> None:
+        super().__init__(DeliveryRequest)
+
+    def deserialize(self, buf: bytes) -> DeliveryRequest | None:
+        """The request, if it is meant for a person."""
+        request = super().deserialize(buf)
+        if request is not None and request.mode is not Mode.LIVE:
+            raise TerminalError("a test message reaches no provider", status_code=403)
+        return request
+
+
+REQUEST: JsonSerde[DeliveryRequest] = LiveRequests()
 SUBMISSION: JsonSerde[Submission] = JsonSerde(Submission)
 ATTEMPT_REF: JsonSerde[AttemptRef] = JsonSerde(AttemptRef)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from domain.message import MessageOrder
+from domain.message import Content, MessageOrder
 from domain.ports import Principal
 from domain.tenancy import Tenant
 from domain.verdict import Verdict
@@ -18,11 +18,13 @@ from handlers.api.schemas import MessageBody
 class Draft:
     """What the layers look at, and change.
 
-    `raw` is the message's JSON as the client sent it and `body` the same parsed; `index` its place
-    in a batch. `now` (aware UTC) is the same for all layers. `order` is there after the layer
-    `schema`; a layer that changes the message puts another in its place.
+    `id` is what the message will have. `raw` is its JSON as the client sent it and `body` the same
+    parsed; `index` its place in a batch. `now` (aware UTC) is the same for all layers. `rendered`
+    is what a template made, if there is one, and `claim` what `dedup` has noted. `order` is there
+    after the layer `schema`; a layer that changes the message puts another in its place.
     """
 
+    id: str
     principal: Principal
     tenant: Tenant
     raw: bytes
@@ -31,8 +33,18 @@ class Draft:
     trace_id: str | None = None
     fingerprint: str | None = None
     index: int | None = None
+    rendered: Content | None = None
     made: MessageOrder | None = None
+    claim: bytes | None = None
     verdicts: list[Verdict] = field(default_factory=list)
+
+    @property
+    def locale(self) -> str | None:
+        """The recipient's language, as far as the client or the tenant says."""
+        said = self.body.recipient
+        if said is not None and said.locale is not None:
+            return said.locale
+        return self.tenant.defaults.locale
 
     @property
     def order(self) -> MessageOrder:

@@ -53,6 +53,9 @@ class Tenants:
     def all_active(self) -> list[Installed]:
         return list(self.installed.values())
 
+    def of(self, tenant: str) -> list[Installed]:
+        return [each for each in self.installed.values() if each.tenant == tenant]
+
     def choose(self, tenant: str, channel: str) -> list[Installed]:
         return [each for each in self.installed.values() if each.tenant == tenant]
 

@@ -15,6 +15,7 @@ from infra.bench.scenarios import (
     link_kill,
     mixed_faults,
     otp_priority,
+    pipeline,
     pool,
     pool_kill,
     silent_peer,
@@ -39,6 +40,7 @@ SCENARIOS: dict[str, Scenario] = {
         adapter_hot_swap,
         adapter_hostile,
         adapter_isolation,
+        pipeline,
     )
 }
 """By name, in the order in which they are listed."""

@@ -49,7 +49,8 @@ def caller() -> restate.Service:
     async def one(ctx: restate.Context, request: DeliveryRequest) -> Walked:
         """Deliver one message and wait for its receipt. `receipt_ref` is filled in here."""
         ref, receipt = ctx.awakeable(serde=_RECEIPT)
-        body = REQUEST.serialize(msgspec.structs.replace(request, receipt_ref=ref))
+        told = msgspec.structs.replace(request, receipt_ref=ref, with_receipt=True)
+        body = REQUEST.serialize(told)
         busy = 0
         while True:
             answer = await ctx.generic_call(delivery_service("sms"), "deliver", body)
@@ -60,7 +61,7 @@ def caller() -> restate.Service:
             await ctx.sleep(timedelta(seconds=submission.retry_after or _BUSY_PAUSE))
         if submission.state is SubmissionState.FAILED:
             return Walked(submission.state, busy)
-        level = (await receipt).level
+        level = (submission.receipt or await receipt).level
         return Walked(submission.state, busy, None if level is None else level.value)
 
     return service

@@ -237,6 +237,19 @@ def rollback(api: ApiClient, name: str, json_output: bool) -> None:
 
 @adapters.command()
 @click.argument("name")
+@as_json
+@with_api
+def deactivate(api: ApiClient, name: str, json_output: bool) -> None:
+    """Take the adapter NAME out of use, and keep its versions and its configuration.
+
+    Attempts under way finish on it. hermes adapters rollback NAME puts it to use again.
+    """
+    adapter = api.ask("POST", f"{_path(name)}/deactivate")
+    _tell(adapter, f"{adapter['name']} is out of use; all of it is kept.", json_output)
+
+
+@adapters.command()
+@click.argument("name")
 @click.option("--version", help="Only this version, which must not be in use.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @as_json

@@ -17,6 +17,7 @@ from rich.text import Text
 from infra.cli.carrier_table import CarrierTable, connection_table, troubles
 from infra.cli.client import ApiError
 from infra.cli.console import as_json, console, print_json
+from infra.cli.merge_patch import merge_patch
 from infra.cli.operator import POOL_HELP, PoolClient, connected, with_pool
 
 _EVERY = 1.0
@@ -85,7 +86,7 @@ def change(pool: PoolClient, name: str, settings: tuple[str, ...], json_output: 
     null is back to the default. Connections are made anew, one after the other, only where they
     must; window, rate and binds never need it. All of it is taken, or nothing.
     """
-    patch = _patch(settings)
+    patch = merge_patch(settings, _value)
     carrier = pool.change(name, patch)
     shown = ", ".join(f"{key} is {_shown(carrier['configuration'].get(key))}" for key in patch)
     _tell(carrier, f"{name}: {shown}.", json_output)
@@ -200,23 +201,6 @@ def _account(file: str) -> Any:
     if len(several) != 1:
         raise click.ClickException(f"{file} has {len(several)} carriers: add one at a time")
     return several[0]
-
-
-def _patch(settings: tuple[str, ...]) -> Json:
-    """A merge patch from `key=value`, where a key may lead into a table: `ids.response`."""
-    patch: Json = {}
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        path = tuple(key.split("."))
-        if not equals or not all(path):
-            raise click.UsageError(f"{setting!r} is no KEY=VALUE")
-        table = patch
-        for part in path[:-1]:
-            table = table.setdefault(part, {})
-            if not isinstance(table, dict):
-                raise click.UsageError(f"{key} cannot be set beside {part}")
-        table[path[-1]] = _value(path, text)
-    return patch
 
 
 def _value(path: tuple[str, ...], text: str) -> Any:

@@ -43,8 +43,8 @@ def follow(
         while True:
             entries = message.get("timeline") or ()
             reader.message = message
-            for entry in entries[shown:]:
-                console.print(reader.line(entry))
+            for line in reader.lines(entries[shown:]):
+                console.print(line)
                 interval = _POLL_INTERVAL
             shown = max(shown, len(entries))
             if message.get("status") in TERMINAL:

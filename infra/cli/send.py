@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import click
 
+from domain.channels.plan import default_draft
 from infra.cli.client import ApiClient, with_api
 from infra.cli.console import as_json, console, print_json
+from infra.cli.durations import Duration
 from infra.cli.messages import watch as watch_message
-
-_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-class _Duration(click.ParamType):
-    """A number of seconds, or `30s`, `5m`, `2h`, `1d`."""
-
-    name = "duration"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        if isinstance(value, float):
-            return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", str(value).strip())
-        if match is None or match[2] not in _UNITS:
-            self.fail(f"{value!r} is not a duration such as 30, 30s, 5m, 2h or 1d", param, ctx)
-        return float(match[1]) * _UNITS[match[2]]
 
 
 class _Pair(click.ParamType):
@@ -66,9 +49,25 @@ class _Plan(click.ParamType):
             if provider:
                 step["provider"] = provider
             if timeout:
-                step["timeout"] = _Duration().convert(timeout, param, ctx)
+                step["timeout"] = Duration().convert(timeout, param, ctx)
             steps.append(step)
         return steps
+
+
+class _ProviderTemplate(click.ParamType):
+    """NAME:LANGUAGE."""
+
+    name = "name:language"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str, Any]:
+        if isinstance(value, dict):
+            return value
+        name, _, language = str(value).rpartition(":")
+        if not (name and language):
+            self.fail(f"{value!r} is not NAME:LANGUAGE, such as order_ready:da", param, ctx)
+        return {"name": name, "language": language}
 
 
 @click.command()
@@ -81,15 +80,34 @@ class _Plan(click.ParamType):
     metavar="CHANNEL=ADDRESS",
     help="sms=+4520123456, email=anna@example.com; once for each channel.",
 )
-@click.option("--text", required=True, help="The text, for every channel.")
+@click.option("--text", help="The text, for every channel.")
 @click.option("--subject", help="The email's subject.")
 @click.option("--html", help="The email's HTML part.")
+@click.option(
+    "--provider-template",
+    type=_ProviderTemplate(),
+    help="A template that WhatsApp keeps, in the place of the text: order_ready:da.",
+)
+@click.option(
+    "--parameter", "parameters", multiple=True, help="What fills its gaps, in their order."
+)
+@click.option(
+    "--data", type=_Pair(), multiple=True, metavar="NAME=VALUE", help="For the app, with a push."
+)
+@click.option(
+    "--sender",
+    "senders",
+    type=_Pair(),
+    multiple=True,
+    metavar="CHANNEL=SENDER",
+    help="Who the recipient sees: sms=ACME, email=shop@example.com.",
+)
 @click.option(
     "--plan",
     type=_Plan(),
     help="Channels in order, with providers and timeouts: sms@twilio:30s,email [all, in turn].",
 )
-@click.option("--ttl", type=_Duration(), help="When to give up: 90, 30m, 2h [by category].")
+@click.option("--ttl", type=Duration(), help="When to give up: 90, 30m, 2h [by category].")
 @click.option("--send-at", metavar="TIME", help="Not before: 2026-01-31T09:00:00+01:00.")
 @click.option("--category", type=click.Choice(["otp", "transactional", "marketing"]))
 @click.option(
@@ -97,6 +115,7 @@ class _Plan(click.ParamType):
     type=click.Choice(["at_least_once", "at_most_once"]),
     help="What to do when nobody can know whether an attempt was sent.",
 )
+@click.option("--callback", metavar="URL", help="Where to tell of the message's end.")
 @click.option("--metadata", type=_Pair(), multiple=True, metavar="NAME=VALUE")
 @click.option("--idempotency-key", help="Sending again with the same key sends nothing again.")
 @click.option("--watch", is_flag=True, help="Show the timeline as it happens.")
@@ -105,14 +124,19 @@ class _Plan(click.ParamType):
 def send(
     api: ApiClient,
     recipients: tuple[tuple[str, str], ...],
-    text: str,
+    text: str | None,
     subject: str | None,
     html: str | None,
+    provider_template: dict[str, Any] | None,
+    parameters: tuple[str, ...],
+    data: tuple[tuple[str, str], ...],
+    senders: tuple[tuple[str, str], ...],
     plan: list[dict[str, Any]] | None,
     ttl: float | None,
     send_at: str | None,
     category: str | None,
     policy: str | None,
+    callback: str | None,
     metadata: tuple[tuple[str, str], ...],
     idempotency_key: str | None,
     watch: bool,
@@ -125,15 +149,29 @@ def send(
     hermes send --to sms=+4520109902 --to email=anna@example.com \\
                 --text "Your code is 1234" --plan sms:5,email --watch
     """
+    if text is None and provider_template is None:
+        raise click.UsageError("Missing option '--text'.")
+    if parameters and provider_template is None:
+        raise click.UsageError("--parameter fills a --provider-template: name one")
+    if provider_template is not None:
+        provider_template = {**provider_template, "parameters": list(parameters)}
     optional = {
-        "plan": plan,
+        "plan": _with_senders(plan, dict(recipients), dict(senders)),
         "ttl": ttl,
         "send_at": send_at,
         "category": category,
         "delivery_policy": policy,
+        "status_callback": callback,
         "metadata": dict(metadata) or None,
     }
-    content = {"text": text, "subject": subject, "html": html}
+    content = {
+        # What is sent where a channel has no template.
+        "text": text if text is not None else "",
+        "subject": subject,
+        "html": html,
+        "template": provider_template,
+        "data": dict(data) or None,
+    }
     message = {
         "to": dict(recipients),
         "content": {name: value for name, value in content.items() if value is not None},
@@ -148,3 +186,20 @@ def send(
         out = console()
         out.print(f"{accepted['id']}  {accepted['status']}", soft_wrap=True)
         out.print(f"hermes messages show {accepted['id']} --follow", style="quiet", soft_wrap=True)
+
+
+def _with_senders(
+    plan: list[dict[str, Any]] | None, recipients: dict[str, str], senders: dict[str, str]
+) -> list[dict[str, Any]] | None:
+    """The plan with a sender for each step of a channel that has one; without a plan, the one that
+    the API would take."""
+    if not senders:
+        return plan
+    steps = plan or [{"channel": step.channel} for step in default_draft(recipients)]
+    unused = senders.keys() - {step["channel"] for step in steps}
+    if unused:
+        raise click.UsageError(f"--sender {min(unused)}=…: no step takes that channel")
+    return [
+        {**step, "sender": senders[step["channel"]]} if step["channel"] in senders else step
+        for step in steps
+    ]

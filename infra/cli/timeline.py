@@ -25,6 +25,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from infra.cli.console import seconds, status_style
+from infra.cli.route_words import choice_in_words
 
 Json = Mapping[str, Any]
 
@@ -110,6 +111,34 @@ class TimelineReader:
         self._began = _time(self.message["created_at"])
         self._steps = len(self.message.get("plan") or ())
 
+    def lines(self, entries: Iterable[Json]) -> Iterator[Line]:
+        """The next entries' lines. Layers that had nothing to say share one."""
+        silent: list[str] = []
+        for entry in entries:
+            verdict = entry.get("verdict") or {}
+            if verdict.get("outcome") == "pass" and not verdict.get("code"):
+                detail = verdict.get("detail")
+                silent.append(f"{verdict.get('layer')}" + (f" ({detail})" if detail else ""))
+                passed = {**entry, "verdict": {"outcome": "pass", "layers": tuple(silent)}}
+                continue
+            if silent:
+                yield self.line(passed)
+                silent = []
+            yield from self._with_route(entry)
+        if silent:
+            yield self.line(passed)
+
+    def _with_route(self, entry: Json) -> Iterator[Line]:
+        """The entry's line, and beside it why its route was chosen: before the attempt, after the
+        step."""
+        route = entry.get("route")
+        chosen = self.line({"at": entry["at"], "event": "route", "route": route}) if route else None
+        if chosen is not None and entry.get("event") != "step":
+            yield chosen
+        yield self.line(entry)
+        if chosen is not None and entry.get("event") == "step":
+            yield chosen
+
     def line(self, entry: Json) -> Line:
         """The next entry's line."""
         event = str(entry.get("event", "?"))
@@ -152,9 +181,7 @@ class TimelineReader:
 
 def lines(message: Json) -> Iterator[Line]:
     """The whole timeline of a message as the API answers it."""
-    reader = TimelineReader(message)
-    for entry in message.get("timeline") or ():
-        yield reader.line(entry)
+    yield from TimelineReader(message).lines(message.get("timeline") or ())
 
 
 class Timeline:
@@ -236,6 +263,19 @@ def _describe_accepted(reader: TimelineReader, entry: Json) -> Description:
     return {"text": "accepted", "style": "strong"}
 
 
+def _describe_verdict(reader: TimelineReader, entry: Json) -> Description:
+    verdict = entry.get("verdict") or {}
+    if "layers" in verdict:
+        return {"text": f"passed {', '.join(verdict['layers'])}", "style": "quiet"}
+    said = {"pass": "let it pass", "change": "changed it", "defer": "put it off"}
+    outcome = str(verdict.get("outcome") or "?")
+    text = f"{verdict.get('layer')} {said.get(outcome, outcome)}"
+    if verdict.get("detail"):
+        text += f": {verdict['detail']}"
+    code = str(verdict.get("code") or "")
+    return {"text": text, "style": "warn", "note": code, "note_style": "warn"}
+
+
 def _describe_scheduled(reader: TimelineReader, entry: Json) -> Description:
     send_at = reader.message.get("send_at")
     until = f" until {_time(send_at).astimezone():%d %b %H:%M:%S}" if send_at else ""
@@ -251,6 +291,10 @@ def _describe_step(reader: TimelineReader, entry: Json) -> Description:
     if step.get("timeout") is not None:
         text += f", up to {seconds(float(step['timeout']))}"
     return {"text": text, "style": "strong"}
+
+
+def _describe_route(reader: TimelineReader, entry: Json) -> Description:
+    return {"text": choice_in_words(entry["route"]), "style": "quiet"}
 
 
 def _describe_submitted(reader: TimelineReader, entry: Json) -> Description:
@@ -342,8 +386,10 @@ def _describe_unknown(reader: TimelineReader, entry: Json) -> Description:
 
 _DESCRIPTIONS: dict[str, Callable[[TimelineReader, Json], Description]] = {
     "accepted": _describe_accepted,
+    "verdict": _describe_verdict,
     "scheduled": _describe_scheduled,
     "step": _describe_step,
+    "route": _describe_route,
     "submitted": _describe_submitted,
     "deferred": _describe_deferred,
     "outcome_unknown": _describe_unknown_outcome,

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 DEMO_TENANTS = ("acme", "globex")
+_ACTOR = "operator:hermes-up"
 
 
 def key_file(data_dir: Path) -> Path:
@@ -28,22 +29,34 @@ def read_demo_keys(data_dir: Path) -> dict[str, str]:
     return keys
 
 
-def ensure_demo_keys(data_dir: Path, message_log: Path) -> dict[str, str]:
-    """The keys by tenant; tenants and keys that are missing are made in the SQLite file.
+def ensure_demo_keys(data_dir: Path, database: Path | str) -> dict[str, str]:
+    """The keys by tenant; tenants and keys that are missing are made in the database.
 
-    A key is shown once and only its hash is stored, so a lost key file means new keys. Keys whose
-    database is gone are thrown away.
+    A key is shown once and only its hash is stored, so a lost key file means new keys. Keys that
+    the database does not have are thrown away.
     """
-    from adapters.store.tenants import create_key, create_tenant
+    from adapters.store.keys import create_key
+    from adapters.store.tenants import create_tenant
 
-    keys = read_demo_keys(data_dir) if message_log.exists() else {}
+    kept = read_demo_keys(data_dir)
+    keys = {tenant: key for tenant, key in kept.items() if _works(database, key)}
     missing = [tenant for tenant in DEMO_TENANTS if tenant not in keys]
     for tenant in missing:
-        create_tenant(message_log, tenant)
-        keys[tenant] = create_key(message_log, tenant, "made by hermes up")
+        create_tenant(database, tenant, actor=_ACTOR)
+        keys[tenant] = create_key(database, tenant, "made by hermes up", actor=_ACTOR)
     if missing:
         _write_private(key_file(data_dir), json.dumps(keys, indent=2) + "\n")
     return keys
+
+
+def _works(database: Path | str, key: str) -> bool:
+    from adapters.store.keys import UnknownKey, get_key, key_id_of
+
+    try:
+        found = get_key(database, key_id_of(key))
+    except UnknownKey:
+        return False
+    return found.revoked_at is None and found.expires_at is None
 
 
 def _write_private(path: Path, text: str) -> None:

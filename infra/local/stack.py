@@ -202,7 +202,7 @@ class Stack:
         self._claim_data_dir()
         self._check_ports()
         if "api" in self._names and "api" not in self._commands:
-            self.keys = ensure_demo_keys(self.data_dir, self.data_dir / "hermes.db")
+            self.keys = ensure_demo_keys(self.data_dir, self._database())
         self._reaper = Reaper()
         environment = self._environment()
         for name, component in self._components().items():
@@ -399,10 +399,26 @@ class Stack:
         if "providers" in self._names:
             reroute = {host: f"http://{HOST}:{getattr(ports, at)}" for host, at in _STAND_INS}
             environment["HERMES_ADAPTERS__REROUTE"] = json.dumps(reroute)
+            register = f"http://{HOST}:{ports.providers}/operators/{{number}}"
+            environment["HERMES_NUMBER_LOOKUP__URL"] = register
         carriers = self._carriers()
         if carriers is not None:
             environment["HERMES_CARRIERS"] = json.dumps(carriers)
         return {**environment, **self._extra_environment}
+
+    def _database(self) -> Path | str:
+        """Where the components keep tenants and keys: as their settings will read it."""
+        from pydantic import TypeAdapter
+
+        from adapters.secrets import Secret
+
+        name = "HERMES_DATABASE_URL"
+        configured = tomllib.loads(self._config.read_text()).get("database_url")
+        url = {**os.environ, **self._extra_environment}.get(name, configured)
+        if url is None:
+            return self.data_dir / "hermes.db"
+        address: str = TypeAdapter(Secret).validate_python(url).get_secret_value()
+        return address
 
     def _carriers(self) -> list[dict[str, Any]] | None:
         """The file's carriers with the simulator's port in place; None when it is there already.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from adapters.email.relay import PROVIDER
+from adapters.smpp.flow.pressure import PoolPressure
 from adapters.telemetry.adapters import AdapterCollector, GuestTelemetry
+from adapters.wasm.choice import OwnProviders
 from adapters.wasm.egress import Egress
 from adapters.wasm.host import AdapterHost
 from adapters.wasm.installed import Health, Installed, Registry
@@ -17,6 +20,7 @@ from adapters.wasm.store.management import AdapterStore
 from adapters.wasm.store.registry import SqliteRegistry
 from adapters.wasm.store.values import SqliteValueStore
 from adapters.wasm.upload.built_in import built_in
+from adapters.wasm.upload.inspection import Inspector
 from adapters.wasm.upload.lifecycle import Lifecycle
 from infra.key_files import reference_key
 from infra.operator_key import operator_key
@@ -38,8 +42,8 @@ _LOOKED: Final = 1.0
 class HealthCheck(Protocol):
     """Asks adapters how they are."""
 
-    async def check(self, installed: Installed) -> Health:
-        """What one says. Raises nothing but cancellation."""
+    async def check(self, installed: Installed) -> Health | None:
+        """What one says, None when it could not be asked. Raises nothing but cancellation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +60,8 @@ class Adapters:
 async def adapters(settings: Settings, *, checks: bool) -> AsyncIterator[Adapters]:
     """The tenants' adapters, kept up to date. One process `checks` their health."""
     key = reference_key(settings)
-    registry = SqliteRegistry(settings.message_log, settings.data_dir)
-    values = SqliteValueStore(settings.message_log)
+    registry = SqliteRegistry(settings.database, settings.data_dir)
+    values = SqliteValueStore(settings.database)
     egress = Egress(reroute=settings.adapters.reroute)
     telemetry = GuestTelemetry()
     host = AdapterHost(
@@ -89,23 +93,38 @@ async def adapters(settings: Settings, *, checks: bool) -> AsyncIterator[Adapter
 async def lifecycle(settings: Settings, host: AdapterHost) -> AsyncIterator[Lifecycle]:
     """The tenants' changes to their adapters; those that come with Hermes are offered to all."""
     keep = max(_KEPT, settings.journal_retention)
-    store = AdapterStore(settings.message_log, settings.data_dir, keep=keep)
+    store = AdapterStore(settings.database, settings.data_dir, keep=keep)
     store.offer(built_in())
-    sweeping = asyncio.create_task(_sweep(store))
+    sweeping = asyncio.create_task(_sweep(store, host))
     try:
-        yield Lifecycle(store, host)
+        yield Lifecycle(store, host, inspect=Inspector(host.adopt))
     finally:
         sweeping.cancel()
         await asyncio.gather(sweeping, return_exceptions=True)
 
 
-async def _sweep(store: AdapterStore) -> None:
+async def _sweep(store: AdapterStore, host: AdapterHost) -> None:
+    def sweep() -> None:
+        store.sweep()
+        host.sweep(store.components())
+
     while True:
         try:
-            await asyncio.to_thread(store.sweep)
+            await asyncio.to_thread(sweep)
         except Exception:
             logger.exception("adapters that were removed could not be swept away")
         await asyncio.sleep(_SWEPT_EVERY)
+
+
+def own_providers(pressure: PoolPressure) -> OwnProviders:
+    """What may be named in the place of an adapter: the carriers of the bind pools, the relay."""
+
+    def own(channel: str) -> Collection[str]:
+        if channel == "sms":
+            return pressure.carriers()
+        return (PROVIDER,) if channel == "email" else ()
+
+    return own
 
 
 def metrics(
@@ -153,7 +172,9 @@ async def check_health(
 
     async def check(installed: Installed) -> None:
         try:
-            await registry.note_health(installed, await host.check(installed))
+            health = await host.check(installed)
+            if health is not None:
+                await registry.note_health(installed, health)
         except Exception:
             logger.exception("health of %s/%s", installed.tenant, installed.adapter)
 

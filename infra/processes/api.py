@@ -5,25 +5,42 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from adapters.billing.lists import PriceLists
+from adapters.limits.quota import Quotas
 from adapters.restate.ingress import RestateIngress
 from adapters.smpp.flow.pressure import PoolPressure
+from adapters.store.directory import Directory
 from adapters.store.message_log import SqliteMessageLog
-from adapters.store.tenants import SqliteKeyRing
+from adapters.store.sections import Sections
 from adapters.wasm.choice import ByPriority
 from handlers.api.app import create_app
 from handlers.api.services import utc_now
+from handlers.pipeline.dnc import Dnc
+from handlers.pipeline.layers import in_order
+from handlers.pipeline.rate import Rate
 from handlers.webhooks.routes import Webhooks
 from infra.operator_key import operator_key
 from infra.processes.adapters import adapters, lifecycle, metrics
+from infra.processes.callbacks import managing
+from infra.processes.directory import PATHS
+from infra.processes.directory import directory as directory_api
+from infra.processes.layers import checking
+from infra.processes.retention import forgetting
+from infra.processes.routing import api_routing
 from infra.processes.serving import AsgiApp, beside, main
+from infra.processes.suppression import suppressing
 from infra.settings import Settings
 
 
 @asynccontextmanager
 async def api(settings: Settings) -> AsyncIterator[AsgiApp]:
     """The API's application with everything that it uses."""
-    log = SqliteMessageLog(settings.message_log)
-    keys = SqliteKeyRing(settings.message_log)
+    log = SqliteMessageLog(settings.database)
+    sections = Sections(settings.database)
+    directory = Directory(settings.database, sections)
+    prices = PriceLists(sections)
+    suppressions = suppressing(settings, sections)
+    quotas = Quotas(settings.database)
     engine = RestateIngress(settings.restate.ingress)
     pressure = PoolPressure(
         settings.pool_urls, operator_key(settings), longest=settings.backpressure.queue_wait
@@ -32,25 +49,49 @@ async def api(settings: Settings) -> AsyncIterator[AsgiApp]:
         async with (
             adapters(settings, checks=False) as ours,
             lifecycle(settings, ours.host) as changes,
+            managing(settings, sections, engine) as callbacks,
+            forgetting(settings, directory) as erasures,
+            checking(settings, sections, log, engine) as checks,
+            api_routing(
+                settings, sections, directory, prices, ours.registry, pressure
+            ) as routing,
         ):
             webhooks = Webhooks(
                 ours.registry, engine, settings.webhooks_url, ours.reference_key, utc_now
             )
             app = create_app(
-                keys,
+                directory,
                 log,
                 engine,
-                allow_private_callbacks=settings.callbacks.allow_private_addresses,
+                tenants=directory,
                 pressure=pressure,
-                providers=ByPriority(ours.registry),
+                pipeline=in_order(
+                    providers=ByPriority(ours.registry, routing.router.own_names),
+                    private_callbacks=settings.callbacks.allow_private_addresses,
+                    dnc=Dnc(suppressions.lists, suppressions.store.hasher),
+                    rate=Rate(quotas),
+                    senders=checks.senders,
+                    dedup=checks.dedup,
+                    operators=checks.operators,
+                ),
                 webhooks=webhooks,
                 adapters=changes,
+                callbacks=callbacks,
+                router=routing.router,
+                explainer=routing.explainer,
+                erasures=erasures,
+                suppressions=suppressions,
             )
-            yield beside(app, metrics(settings, ours, webhooks.seen))
+            operators = directory_api(
+                settings, metrics(settings, ours, webhooks.seen), suppressions, routing
+            )
+            yield beside(app, operators, PATHS)
     finally:
         await pressure.close()
         await engine.close()
-        keys.close()
+        await quotas.close()
+        directory.close()
+        sections.close()
         await log.close()
 
 

@@ -11,17 +11,26 @@ from datetime import timedelta
 
 import restate
 
+from adapters.billing.lists import PriceLists
+from adapters.callbacks.outbox import Outbox
 from adapters.callbacks.sender import CallbackSender
-from adapters.email.relay import Relay, RelayAccount
+from adapters.email.relay import PROVIDER, Relay, RelayAccount
+from adapters.routing.delivery_quality import DeliveryQuality
 from adapters.store.attempts import SqliteAttemptJournal
 from adapters.store.message_log import SqliteMessageLog
+from adapters.store.sections import Sections
 from adapters.wasm.choice import ByPriority
-from handlers.callbacks import create_status_callback
+from handlers.callbacks import create_callback_endpoint, create_status_callback
 from handlers.delivery.adapter import create_adapter_delivery
+from handlers.delivery.charging import begun_before
 from handlers.delivery.email import create_email_delivery
+from handlers.delivery.sandbox import create_sandbox_delivery
 from handlers.inbound import create_inbound
 from handlers.reports import create_adapter_reports
 from infra.processes.adapters import adapters, metrics
+from infra.processes.billing import charging
+from infra.processes.callbacks import telling
+from infra.processes.routing import shared_quality
 from infra.processes.serving import AsgiApp, beside, main
 from infra.settings import Email, Settings, inbound_routes
 from virtual_objects.message import create_message_object
@@ -30,26 +39,52 @@ from virtual_objects.message import create_message_object
 @asynccontextmanager
 async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
     """The endpoint's application with everything that it uses."""
-    log = SqliteMessageLog(settings.message_log)
-    attempts = SqliteAttemptJournal(settings.message_log)
+    sections = Sections(settings.database)
+    attempts = SqliteAttemptJournal(settings.database)
     callbacks = CallbackSender(
-        settings.message_log, allow_private=settings.callbacks.allow_private_addresses
+        settings.database, allow_private=settings.callbacks.allow_private_addresses
     )
     try:
-        async with adapters(settings, checks=True) as ours:
+        async with (
+            adapters(settings, checks=True) as ours,
+            telling(settings, sections, callbacks) as told,
+            message_log(settings, told.outbox) as log,
+            charging(settings, PriceLists(sections)) as charges,
+            shared_quality(settings) as quality,
+        ):
+            begun = begun_before(attempts)
+            counts = DeliveryQuality(quality)
             app = restate.app(
                 [
                     create_message_object(
                         log,
-                        state_retention=timedelta(seconds=settings.state_retention),
                         journal_retention=timedelta(seconds=settings.journal_retention),
                     ),
-                    create_email_delivery(Relay(relay_account(settings.email)), attempts),
-                    create_adapter_delivery(ours.host, ByPriority(ours.registry), attempts),
-                    create_adapter_reports(
-                        ours.host, ours.reference_key, inbound_routes(settings.inbound)
+                    create_email_delivery(
+                        Relay(relay_account(settings.email)),
+                        attempts,
+                        counts.around(
+                            "email", charges.around("email", lambda request: (PROVIDER,), begun)
+                        ),
                     ),
-                    create_status_callback(callbacks),
+                    create_sandbox_delivery(),
+                    create_adapter_delivery(
+                        ours.host,
+                        ByPriority(ours.registry),
+                        attempts,
+                        counts.around(
+                            None,
+                            charges.around(None, lambda request: (request.provider or "",), begun),
+                        ),
+                    ),
+                    create_adapter_reports(
+                        ours.host,
+                        ours.reference_key,
+                        inbound_routes(settings.inbound),
+                        counts.reported,
+                    ),
+                    create_callback_endpoint(told.pump),
+                    create_status_callback(told.events),
                     create_inbound(callbacks),
                 ],
                 identity_keys=list(settings.restate.identity_keys),
@@ -58,6 +93,16 @@ async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
     finally:
         await callbacks.close()
         await attempts.close()
+        sections.close()
+
+
+@asynccontextmanager
+async def message_log(settings: Settings, outbox: Outbox) -> AsyncIterator[SqliteMessageLog]:
+    """The log, with what tenants' endpoints are told of it."""
+    log = SqliteMessageLog(settings.database, outbox)
+    try:
+        yield log
+    finally:
         await log.close()
 
 

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, Literal
 
 import restate
 
+from adapters.billing.lists import PriceLists
 from adapters.restate.ingress import RestateIngress
 from adapters.restate.stepless import stepless
 from adapters.smpp.carriers.operations import CarrierOperations
@@ -24,8 +25,12 @@ from adapters.smpp.correlator import Correlator
 from adapters.smpp.inbound.inbound import Inbound
 from adapters.smpp.pool import BindPool
 from adapters.smpp.store.journal import Journal
+from adapters.store.sections import Sections
+from domain.delivery import DeliveryRequest, Submission
 from handlers.delivery.sms import create_sms_delivery
 from infra.operator_key import operator_key
+from infra.processes.billing import charging
+from infra.processes.routing import pool_routing
 from infra.processes.serving import AsgiApp, beside, main
 from infra.settings import Settings, inbound_routes
 
@@ -52,7 +57,29 @@ async def pool(settings: Settings) -> AsyncIterator[AsgiApp]:
         alphabet=alphabet,
         timeout=settings.inbound_timeout,
     )
-    binds = BindPool((), journal, correlator, on_inbound=inbound.on_deliver)
+    stack = AsyncExitStack()
+    sections = Sections(settings.database)
+    stack.callback(sections.close)
+    prices = PriceLists(sections)
+    charges = await stack.enter_async_context(charging(settings, prices))
+    router = await stack.enter_async_context(pool_routing(settings, sections, prices))
+
+    def carriers(request: DeliveryRequest) -> tuple[str, ...]:
+        if request.provider is not None:
+            return (request.provider,)
+        return tuple(carrier.name for carrier in binds.mesh.carriers)
+
+    async def refused(request: DeliveryRequest, refusal: Submission) -> Submission:
+        return await binds.begun_before(request) or refusal
+
+    binds = BindPool(
+        (),
+        journal,
+        correlator,
+        on_inbound=inbound.on_deliver,
+        routing=router,
+        around=charges.around("sms", carriers, refused),
+    )
     operations = CarrierOperations(binds.mesh, journal, settings.carriers)
     await operations.load()
     await inbound.recover()
@@ -82,6 +109,7 @@ async def pool(settings: Settings) -> AsyncIterator[AsgiApp]:
         await asyncio.gather(admin_app, return_exceptions=True)
         await operations.close()
         await binds.close()
+        await stack.aclose()
         await correlator.close()
         await inbound.close()
         await journal.close()

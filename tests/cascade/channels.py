@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from restate import Context, Service
 
-from domain.delivery import AttemptRef, DeliveryRequest, Submission, SubmissionState
+from domain.delivery import AttemptRef, DeliveryRequest, Receipt, Submission, SubmissionState
 from domain.failures import Failure, FailureCode
 from domain.message import Level
 from handlers.delivery.options import ATTEMPT_REF, REQUEST, SUBMISSION, delivery
@@ -20,11 +20,12 @@ Behaviour = Callable[[DeliveryRequest], Awaitable[Submission]]
 PROVIDER = "scripted"
 
 
-def taken(level: Level = Level.SENT) -> Behaviour:
-    """The provider has it."""
+def taken(level: Level = Level.SENT, receipt: Receipt | None = None) -> Behaviour:
+    """The provider has it, and may have proven it already."""
 
     async def behave(request: DeliveryRequest) -> Submission:
-        return _answer(SubmissionState.TAKEN, level=level, provider_ids=(f"p{request.attempt}",))
+        ids = (f"p{request.attempt}",)
+        return _answer(SubmissionState.TAKEN, level=level, provider_ids=ids, receipt=receipt)
 
     return behave
 

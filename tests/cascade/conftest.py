@@ -45,6 +45,7 @@ def stage(
     ):
         for name, time in _PATIENCE.items():
             patch.setattr(virtual_objects.message, name, time)
+        backstage.ingress = server.ingress
         server.register(endpoint)
         yield Stage(server, backstage)
         backstage.channels.close()

@@ -232,3 +232,34 @@ async def test_a_provider_that_repeats_itself_for_ever_fills_no_timeline(
     record = await cascade.ended(message)
     assert record.status is Status.DELIVERED
     assert len(entries(record, Event.RECEIPT)) == 4
+
+
+async def test_the_receipt_that_ended_the_message_is_not_late_when_it_comes_again(
+    cascade: Cascade,
+):
+    message = await cascade.send(order(sms()), taken())
+    last = receipt(Level.DELIVERED)
+    await cascade.resolve(message, last)
+    await cascade.ended(message)
+    await cascade.engine.report(message, last)
+    await cascade.engine.report(message, receipt(Level.READ))
+    assert [entry.level for entry in await cascade.late(message)] == [Level.READ]
+
+
+async def test_a_receipt_that_comes_with_the_answer_ends_the_message(cascade: Cascade):
+    proof = receipt(Level.DELIVERED)
+    message = await cascade.send(order(sms()), taken(receipt=proof))
+    record = await cascade.ended(message)
+    assert record.status is Status.DELIVERED
+    assert events(record)[-3:] == [Event.SUBMITTED, Event.RECEIPT, Event.ENDED]
+
+
+async def test_a_receipt_that_comes_with_the_answer_and_by_itself_is_told_once(cascade: Cascade):
+    proof = receipt(FailureCode.RECIPIENT_UNREACHABLE)
+    message = await cascade.send(order(sms(), sms()), taken(receipt=proof), taken())
+    await cascade.submitted(message, 2)
+    await cascade.resolve(message, proof)
+    await cascade.resolve(message, receipt(Level.DELIVERED, attempt=2))
+    record = await cascade.ended(message)
+    told = [entry.receipt_id for entry in entries(record, Event.RECEIPT)]
+    assert told.count(proof.id) == 1

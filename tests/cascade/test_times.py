@@ -9,7 +9,6 @@ from domain.message import Level
 from domain.timeline import Event, Record, Status
 from tests.cascade.channels import Hanging, failed, honest, unknown
 from tests.cascade.world import Cascade, email, entries, events, order, receipt, sms
-from tests.waiting import eventually
 
 
 def _expired(record: Record) -> None:
@@ -106,11 +105,6 @@ async def test_a_message_that_waited_for_its_handler_past_its_life_expires(casca
 async def test_the_state_is_forgotten_and_the_log_remembers(cascade: Cascade):
     message = await cascade.send(order(email()))
     await cascade.ended(message)
-
-    async def forgotten() -> bool:
-        return await cascade.engine.status(message) is None
-
-    await eventually(forgotten, pause=0.1)
     kept = f"SELECT key FROM state WHERE service_key = '{message}'"
     assert cascade.restate.query(kept) == []
     assert await cascade.log.get(message) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -15,17 +16,25 @@ import httpx
 import msgspec
 import restate
 
+from adapters.callbacks.endpoints import EndpointStore, follow
+from adapters.callbacks.events import EventStore
+from adapters.callbacks.outbox import Outbox
+from adapters.callbacks.pump import Pump
 from adapters.callbacks.sender import CallbackSender
+from adapters.callbacks.waker import Waker
 from adapters.restate.ingress import RestateIngress
 from adapters.store.message_log import SqliteMessageLog
+from adapters.store.sections import Sections
 from adapters.store.tenants import create_tenant
+from adapters.wasm.store.sealing import Sealer, load_key
 from domain.channels import CHANNELS
 from domain.delivery import Receipt
 from domain.failures import Failure, FailureCode
 from domain.ids import RANDOMNESS, fresh_id
 from domain.message import Content, DeliveryPolicy, Level, MessageOrder, Step
-from domain.timeline import Entry, Event, Record, Snapshot
-from handlers.callbacks import create_status_callback
+from domain.timeline import Entry, Event, Record
+from handlers.callbacks import create_callback_endpoint, create_status_callback
+from handlers.delivery.sandbox import create_sandbox_delivery
 from tests.cascade.channels import Behaviour, Call, ScriptedChannels
 from tests.cascade.invariants import check_story
 from tests.restate_server import AsgiApp, Restate
@@ -49,8 +58,8 @@ class BlockedEndings:
 class BlockableLog(SqliteMessageLog):
     """A log whose disk is full for some messages."""
 
-    def __init__(self, path: Path, endings: BlockedEndings) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path, endings: BlockedEndings, outbox: Outbox) -> None:
+        super().__init__(path, outbox)
         self._endings = endings
 
     async def ended(self, message_id: str, order: MessageOrder, record: Record) -> None:
@@ -67,26 +76,51 @@ class Backstage:
     database: Path
     channels: ScriptedChannels = field(default_factory=ScriptedChannels)
     endings: BlockedEndings = field(default_factory=BlockedEndings)
+    ingress: str = ""
+    """Restate's; known once it runs."""
+
+    @property
+    def sealer(self) -> Sealer:
+        """What the endpoints' secrets are sealed with."""
+        return load_key(self.database.with_name("secrets.key"), needed=False)
 
     @asynccontextmanager
     async def application(self) -> AsyncIterator[AsgiApp]:
         """The endpoint's application."""
-        log = BlockableLog(self.database, self.endings)
         create_tenant(self.database, TENANT)
+        sections = Sections(self.database)
+        endpoints = follow(sections, self.sealer)
         callbacks = CallbackSender(self.database, allow_private=True)
+        events = EventStore(self.database)
+        store = EndpointStore(self.database, self.sealer)
+
+        async def disable(endpoint: str, because: str) -> None:
+            await asyncio.to_thread(store.disable, endpoint, because)
+
+        async def wake(endpoint: str) -> None:
+            ingress = RestateIngress(self.ingress)
+            await ingress.wake_callbacks(endpoint)
+            await ingress.close()
+
+        pump = Pump(events, endpoints, callbacks, disable)
+        log = BlockableLog(
+            self.database, self.endings, Outbox(endpoints, Waker(wake, pump.look_again))
+        )
         try:
             yield restate.app(
                 [
-                    create_message_object(
-                        log, state_retention=RETENTION, journal_retention=RETENTION
-                    ),
-                    create_status_callback(callbacks),
+                    create_message_object(log, journal_retention=RETENTION),
+                    create_callback_endpoint(pump),
+                    create_status_callback(events),
+                    create_sandbox_delivery(),
                     *self.channels.services(),
                 ]
             )
         finally:
             await callbacks.close()
             await log.close()
+            await events.close()
+            sections.close()
 
 
 def sms(timeout: float = 20.0, **facts: Any) -> Step:
@@ -194,11 +228,14 @@ class Cascade:
         return self.channels.calls[message]
 
     async def until(self, message: str, holds: Callable[[Record], object]) -> Record:
-        """Wait until a message's state fulfils something."""
+        """Wait until a message fulfils something, while it is under way or at its end."""
 
         async def look() -> Record | None:
             found = await self.engine.status(message)
-            return found[1] if found is not None and holds(found[1]) else None
+            record = found[1] if found is not None else None
+            if record is None and (row := await self.log.get(message)) is not None:
+                record = row.record
+            return record if record is not None and holds(record) else None
 
         record = await eventually(look, pause=0.02)
         assert record is not None
@@ -224,12 +261,13 @@ class Cascade:
             row = await self.log.get(message)
             return row is not None and row.record is not None and row
 
+        async def forgotten() -> bool:
+            return await self.engine.status(message) is None
+
         row = await eventually(logged, within=within, pause=0.01)
-        record = await self.until(message, lambda r: r.status.terminal)
-        found = await self.engine.status(message)
-        assert found is not None
-        calls = self.channels.calls[message]
-        check_story(self.orders[message], Snapshot(*found), row, calls)
+        await eventually(forgotten, pause=0.01)
+        check_story(self.orders[message], row, self.channels.calls[message])
+        record: Record = row.record
         return record
 
     async def late(self, message: str) -> Sequence[Entry]:

@@ -49,6 +49,16 @@ class QueueReport(msgspec.Struct, frozen=True):
     per_second: float | None = None
 
 
+class CarrierReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a carrier is: `trouble` says why it is given nothing, `wait` how many seconds its queue
+    is long."""
+
+    name: str
+    prefixes: tuple[str, ...] = ()
+    trouble: str | None = None
+    wait: float = 0.0
+
+
 class PoolReport(msgspec.Struct, frozen=True):
     """What one bind pool says. `boot` changes with its process; `arrived` counts by tenant
     the messages whose first request has come since then; `lag_s` is how many seconds those took
@@ -58,6 +68,7 @@ class PoolReport(msgspec.Struct, frozen=True):
     lag_s: float
     arrived: dict[str, int]
     queues: list[QueueReport]
+    carriers: list[CarrierReport] = []
 
 
 _decode = msgspec.json.Decoder(PoolReport).decode
@@ -74,6 +85,7 @@ class PoolPressure:
         self._header = f"authorization: Bearer {key}\r\n"
         self._clients = {url: HttpClient(url, connections=1, timeout=_TIMEOUT) for url in urls}
         self._reports: dict[str, PoolReport] = {}
+        self._carriers: dict[str, CarrierReport] = {}
         self._seen: dict[str, tuple[str, dict[str, int]]] = {}
         self._on_the_way: Counter[str] = Counter()
         self._waiting: Counter[tuple[str, int]] = Counter()
@@ -93,6 +105,11 @@ class PoolPressure:
         await asyncio.gather(self._following, return_exceptions=True)
         for client in self._clients.values():
             await client.close()
+
+    def carriers(self) -> dict[str, CarrierReport]:
+        """Every carrier as the pool that it is best at says; the same object between two
+        questions. Empty while no pool has answered."""
+        return self._carriers
 
     async def admit(self, tenant: str, channel: str, category: Category) -> float:
         """See `domain.ports.Pressure`."""
@@ -153,6 +170,7 @@ class PoolPressure:
         self._lag = max((report.lag_s for report in reports), default=0.0)
         self._waiting = Counter()
         self._pace = {}
+        self._carriers = _best_of_each(reports)
         for report in reports:
             for queue in report.queues:
                 for priority in PRIORITY.values():
@@ -178,3 +196,17 @@ class PoolPressure:
         under_way = self._on_the_way.total()
         behind = max(self._lag, under_way / max(self._arriving, 1.0) if under_way > _FEW else 0.0)
         self._gate.adapt(behind, self._arriving, now)
+
+
+def _best_of_each(reports: Sequence[PoolReport]) -> dict[str, CarrierReport]:
+    found: dict[str, CarrierReport] = {}
+    for report in reports:
+        for carrier in report.carriers:
+            known = found.get(carrier.name)
+            if known is None or _goodness(carrier) < _goodness(known):
+                found[carrier.name] = carrier
+    return found
+
+
+def _goodness(carrier: CarrierReport) -> tuple[bool, float]:
+    return carrier.trouble is not None, carrier.wait

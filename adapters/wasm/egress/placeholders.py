@@ -101,10 +101,19 @@ class Vault:
 
     def in_body(self, body: str, content_type: str) -> str:
         """A body, with what is sealed filled in."""
+        if "secret" not in body:
+            return body
         if "x-www-form-urlencoded" in content_type:
             body = self._unsealed(_ENCODED, body, quote_plus)
             return self._unsealed(_SEALED, body, quote_plus)
         return self._unsealed(_SEALED, body, _as_json if "json" in content_type else str)
+
+    def clean(self, text: str, more: Iterable[str] = ()) -> bool:
+        """Whether `mask` would leave it as it is."""
+        for secret in self._masked:
+            if secret in text:
+                return False
+        return not any(token in text for token in more)
 
     def mask(self, text: str, more: Iterable[str] = ()) -> str:
         """A text of the provider's without our secrets in it. `more` are this request's tokens."""

@@ -13,9 +13,12 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import tempfile
 import threading
+import time
 from collections import OrderedDict
+from collections.abc import Container
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +33,13 @@ from adapters.wasm.runtime.program import Program, check, compile_component
 
 _KEPT: Final = 256
 """Programs in memory. Each is a mapping of its file: pages that are not run are not read."""
+_DRAFT: Final = ".new-"
+_UNKNOWN_FOR: Final = 3_600.0
+"""Seconds that an artefact stays whose component nobody keeps: an upload is tried before it is."""
+_FOREIGN_FOR: Final = 7 * 86_400.0
+"""Seconds since it was last loaded that one stays which another processor or another wasmtime has
+made, and which may still be used there."""
+_FILE: Final = re.compile(r"([0-9a-f]{64})-([0-9a-f]{16})\.(?:cwasm|sha256)")
 
 
 class Artifacts:
@@ -79,19 +89,47 @@ class Artifacts:
         """Where a component's artefact is kept, for this machine and this engine."""
         return self._directory / f"{digest}-{_machine()}.cwasm"
 
+    def adopt(self, digest: str, native: Path) -> None:
+        """Keep what a component was compiled to elsewhere on this machine, by this engine's
+        settings, such as in the process that looks into an upload. Raises OSError."""
+        self._keep(self.path(digest), native.read_bytes())
+
+    def sweep(self, needed: Container[str]) -> int:
+        """Delete the artefacts of components that are not `needed`, those of others when they have
+        not been loaded for a week, and what dead processes left; how many files.
+
+        What runs, runs on: a file is mapped until its last instance is gone.
+        """
+        gone, now = 0, time.time()
+        for path in list(self._directory.iterdir()):
+            named = _FILE.fullmatch(path.name)
+            if named is not None and named[1] in needed:
+                most = None if named[2] == _machine() else _FOREIGN_FOR
+            elif named is not None or path.name.startswith(_DRAFT):
+                most = _UNKNOWN_FOR
+            else:
+                most = None  # not ours
+            with suppress(FileNotFoundError):
+                if most is not None and now - path.stat().st_mtime > most:
+                    path.unlink()
+                    gone += 1
+        return gone
+
     def _compiled(self, content: bytes, digest: str) -> Component:
         path = self.path(digest)
         kept = self._kept(path)
         if kept is not None:
             return kept
         component = compile_component(self._engine, content)
-        native = bytes(component.serialize())
-        # The digest goes last: an artefact without one is not used. Where neither can be written
-        # the next process compiles again.
+        # Where it cannot be written the next process compiles again.
         with suppress(OSError):
-            _write(path, native)
-            _write(_digest_path(path), hashlib.sha256(native).hexdigest().encode())
+            self._keep(path, bytes(component.serialize()))
         return component
+
+    def _keep(self, path: Path, native: bytes) -> None:
+        # The digest goes last: an artefact without one is not used.
+        _write(path, native)
+        _write(_digest_path(path), hashlib.sha256(native).hexdigest().encode())
 
     def _kept(self, path: Path) -> Component | None:
         try:
@@ -101,9 +139,13 @@ class Artifacts:
         if hashlib.sha256(native).hexdigest() != digest:
             return None
         try:
-            return Component.deserialize_file(self._engine.wasm, str(path))
+            found = Component.deserialize_file(self._engine.wasm, str(path))
         except wasmtime.WasmtimeError:
             return None
+        for each in (path, _digest_path(path)):
+            with suppress(OSError):
+                os.utime(each)
+        return found
 
 
 def _digest_path(path: Path) -> Path:
@@ -112,7 +154,7 @@ def _digest_path(path: Path) -> Path:
 
 def _write(path: Path, content: bytes) -> None:
     """Replace a file, never its content: others may have it mapped."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_DRAFT)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

@@ -23,8 +23,10 @@ from adapters.wasm.runtime.instance import Instance
 
 Done = TypeVar("Done")
 
-Run = Callable[..., Awaitable[Any]]
-"""Calls a function with arguments, and answers what it returns."""
+Ask = Callable[
+    [Instance, Call, str, bytes | None, msgspec.json.Decoder[Any]], Awaitable[Answer[Any]]
+]
+"""Has a guest run: `Instance.ask`, wherever and whenever it may."""
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -52,19 +54,19 @@ async def drive(
     decoder: msgspec.json.Decoder[Answer[Done]],
     http: HttpPort,
     exchanges: list[Exchange],
-    run: Run | None = None,
+    ask: Ask | None = None,
 ) -> Done:
     """Call an export and see it through to its `done`.
 
     Every request is added to `exchanges` before it is made, so that the caller knows of it
-    whatever happens. `run` has the guest run somewhere else, such as in a thread; without it it
+    whatever happens. `ask` has the guest run somewhere else, such as in a thread; without it it
     runs right here. Raises AdapterFailed; the instance is broken then.
     """
     while True:
-        if run is None:
+        if ask is None:
             answer = instance.ask(call, export, payload, decoder)
         else:
-            answer = await run(instance.ask, call, export, payload, decoder)
+            answer = await ask(instance, call, export, payload, decoder)
         if not isinstance(answer.done, UnsetType):
             return answer.done
         request = answer.send_http

@@ -30,13 +30,17 @@ class Timely:
         self._due = time.monotonic() + (not_after - now).total_seconds()
         self._sent = False
 
+    def check(self) -> None:
+        """Raise TooLate where nothing was sent, and nothing can be any more."""
+        if not self._sent and self._left() <= 0:
+            raise TooLate
+
     def within(self, function: Callable[..., Done]) -> Callable[..., Done]:
         """The function, which raises TooLate instead where that is known when it begins: it may
         have waited for its turn."""
 
         def timely(*arguments: object) -> Done:
-            if not self._sent and self._left() <= 0:
-                raise TooLate
+            self.check()
             return function(*arguments)
 
         return timely

@@ -22,18 +22,22 @@ class Turns:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._counting = False
 
-    async def take(self) -> None:
-        """Return when it is the caller's turn: at once, most of the time."""
-        loop = asyncio.get_running_loop()
+    def at_once(self) -> bool:
+        """Take a turn if there is one; otherwise `take` waits for it."""
         if not self._counting:
             self._counting = True
-            loop.call_soon(self._next_pass)
+            asyncio.get_running_loop().call_soon(self._next_pass)
         if self._left > 0 and not self._waiting:
             self._left -= 1
-            return
-        turn: asyncio.Future[None] = loop.create_future()
-        self._waiting.append(turn)
-        await turn
+            return True
+        return False
+
+    async def take(self) -> None:
+        """Return when it is the caller's turn: at once, most of the time."""
+        if not self.at_once():
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            await turn
 
     def _next_pass(self) -> None:
         self._left = AT_ONCE

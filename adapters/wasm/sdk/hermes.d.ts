@@ -29,6 +29,8 @@ declare module 'hermes-adapter' {
     /** The webhook's address with the reference in it. */
     callback_url: string;
     not_after: string;
+    /** Marketing by e-mail: for List-Unsubscribe and List-Unsubscribe-Post (RFC 8058). */
+    unsubscribe_url?: string | null;
   }
 
   export interface Webhook {
@@ -76,8 +78,6 @@ declare module 'hermes-adapter' {
     level?: Exclude<Level, 'read'>;
     provider_ids?: string[];
     segments?: number;
-    /** No report will follow. */
-    final?: boolean;
     code?: FailureCode;
     provider_code?: string;
     detail?: string;
@@ -96,6 +96,8 @@ declare module 'hermes-adapter' {
     final: boolean;
     /** RFC 3339, with the offset from UTC. */
     at?: string;
+    /** The recipient wants no more: marked it as spam, or unsubscribed at the provider. */
+    opt_out?: 'complaint' | 'unsubscribe';
   }
 
   export interface Inbound { id: string; from: string; to: string; text: string; at?: string }

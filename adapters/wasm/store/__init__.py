@@ -1,1 +1,1 @@
-"""Adapters on SQLite and on disk: versions, what is in use, configurations, values, health."""
+"""Adapters in the database and on disk: versions, those in use, configurations, values, health."""

@@ -15,8 +15,8 @@ from typing import Final
 
 from pydantic import SecretStr
 
+from adapters.store.database import Database, connect
 from adapters.store.schema import migrate
-from adapters.store.sqlite import SqliteDatabase, open_file
 from adapters.wasm.installed import Installed
 from adapters.wasm.manifest import Manifest, Value
 from adapters.wasm.store import reading
@@ -128,14 +128,14 @@ class AdapterStore:
 
     def __init__(
         self,
-        path: Path,
+        where: Path | str,
         data_dir: Path,
         *,
         keep: float = KEEP,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Raises SecretsKeyError when there are secrets that cannot be opened."""
-        self._path = path
+        self._where = where
         self._keep = keep
         self._clock = clock
         self._files = BundleFiles(data_dir / BUNDLES)
@@ -265,6 +265,23 @@ class AdapterStore:
                     (priority, *place),
                 )
 
+    def deactivate(self, adapter: Adapter) -> None:
+        """Take an adapter out of use: new attempts pass it by, those that began with it finish on
+        it. All of it is kept, and `rollback` puts the version to use again.
+
+        Nothing changes for one that is not in use. Raises UnknownAdapter and Overtaken.
+        """
+        with self._change() as (database, number):
+            current = _known(self._get(database, adapter.tenant, adapter.name))
+            if (current.revision, current.active) != (adapter.revision, adapter.active):
+                raise Overtaken
+            if current.active is not None:
+                database.execute(
+                    "UPDATE adapters SET active = NULL, previous = ?, health_json = NULL,"
+                    " changed = ? WHERE tenant = ? AND adapter = ?",
+                    (current.active, number, adapter.tenant, adapter.name),
+                )
+
     def rollback(self, adapter: Adapter) -> None:
         """Put the version of before to use again; the two change places.
 
@@ -327,7 +344,7 @@ class AdapterStore:
     def sweep(self) -> None:
         """Delete what was removed longer than `keep` ago, and the files of nobody."""
         before = self._clock() - self._keep
-        with self._reading() as database, database.transaction():
+        with self._alone() as database:
             database.execute(_SWEEP_VERSIONS, (before,))
             gone = database.execute(
                 "SELECT tenant, adapter FROM adapters WHERE removed_at < ?", (before,)
@@ -337,13 +354,19 @@ class AdapterStore:
                 database.execute("DELETE FROM adapters WHERE tenant = ? AND adapter = ?", place)
         # Files go only after the rows that name them have gone for good, and while nobody can
         # publish: it looks again for the files within its own transaction.
-        with self._reading() as database, database.transaction():
+        with self._alone() as database:
             rows = database.execute("SELECT DISTINCT version FROM adapter_versions")
             aside = self._files.set_aside({version for (version,) in rows})
         for directory in aside:
             shutil.rmtree(directory, ignore_errors=True)
 
-    def _get(self, database: SqliteDatabase, tenant: str, name: str) -> Adapter | None:
+    def components(self) -> frozenset[str]:
+        """The digests of all components that somebody may run."""
+        with self._reading() as database:
+            rows = database.execute("SELECT DISTINCT component FROM adapter_versions").fetchall()
+        return frozenset(digest for (digest,) in rows)
+
+    def _get(self, database: Database, tenant: str, name: str) -> Adapter | None:
         row = database.execute(_ROW, (tenant, name)).fetchone()
         if row is not None and row[-1] is None:
             adapter = reading.adapter(database, row)
@@ -358,7 +381,7 @@ class AdapterStore:
         return Adapter(tenant, name, tuple(kept), revision=revision) if kept else None
 
     def _check_new(
-        self, database: SqliteDatabase, tenant: str, bundle: Bundle, kept: list[Version]
+        self, database: Database, tenant: str, bundle: Bundle, kept: list[Version]
     ) -> None:
         for version in kept:
             if version.digest == bundle.digest and not version.built_in:
@@ -372,7 +395,7 @@ class AdapterStore:
         if size + bundle.size > MAX_BYTES:
             raise QuotaFull(f"at most {MAX_BYTES:,} bytes of all versions are kept")
 
-    def _revive(self, database: SqliteDatabase, tenant: str, name: str, number: int) -> None:
+    def _revive(self, database: Database, tenant: str, name: str, number: int) -> None:
         """Make sure of the adapter's row; one that was removed begins anew."""
         row = database.execute(_ROW, (tenant, name)).fetchone()
         if row is None:
@@ -389,7 +412,7 @@ class AdapterStore:
                 (DEFAULT_PRIORITY, number, number, tenant, name),
             )
 
-    def _switch(self, database: SqliteDatabase, adapter: Adapter, digest: str, number: int) -> None:
+    def _switch(self, database: Database, adapter: Adapter, digest: str, number: int) -> None:
         previous = adapter.previous if digest == adapter.active else adapter.active
         database.execute(
             "UPDATE adapters SET active = ?, previous = ?, health_json = NULL, changed = ?"
@@ -398,15 +421,22 @@ class AdapterStore:
         )
 
     @contextmanager
-    def _reading(self) -> Iterator[SqliteDatabase]:
-        database = open_file(self._path)
+    def _reading(self) -> Iterator[Database]:
+        database = connect(self._where)
         try:
             yield database
         finally:
             database.close()
 
     @contextmanager
-    def _change(self) -> Iterator[tuple[SqliteDatabase, int]]:
+    def _alone(self) -> Iterator[Database]:
+        """A transaction beside which nobody changes an adapter."""
+        with self._reading() as database, database.transaction():
+            database.execute("UPDATE adapter_changes SET number = number WHERE id = 1")
+            yield database
+
+    @contextmanager
+    def _change(self) -> Iterator[tuple[Database, int]]:
         """A transaction that other processes will see, and its number."""
         with self._reading() as database, database.transaction():
             database.execute("UPDATE adapter_changes SET number = number + 1 WHERE id = 1")
@@ -419,6 +449,6 @@ def _known(adapter: Adapter | None) -> Adapter:
     return adapter
 
 
-def _forget(database: SqliteDatabase, tenant: str, name: str) -> None:
+def _forget(database: Database, tenant: str, name: str) -> None:
     for table in ("adapter_configuration", "adapter_values"):
         database.execute(f"DELETE FROM {table} WHERE tenant = ? AND adapter = ?", (tenant, name))

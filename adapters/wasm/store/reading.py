@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from adapters.store.database import Database
+from adapters.wasm.installed import Health
 from adapters.wasm.store.records import (
     BUILT_IN,
     Adapter,
@@ -55,8 +56,17 @@ def adapter(
         priority=priority,
         revision=revision,
         settings=settings(database, tenant, name),
-        health=None if health is None else decode_health(health),
+        health=_health(tenant, name, health),
     )
+
+
+def _health(tenant: str, name: str, stored: bytes | None) -> Health | None:
+    try:
+        return None if stored is None else decode_health(stored)
+    except msgspec.DecodeError as error:
+        # The next check writes it anew.
+        logger.warning("the health of %s/%s cannot be read: %s", tenant, name, error)
+        return None
 
 
 def versions(

@@ -1,4 +1,5 @@
-"""Look into an uploaded component: `python -m adapters.wasm.upload.check FILE` prints JSON.
+"""Look into an uploaded component: `python -m adapters.wasm.upload.check FILE NATIVE` prints JSON,
+and leaves what it was compiled to in NATIVE.
 
 A process of its own, because the file is a stranger's and compiling it is work: it has little
 memory, time and room to write, and if the compiler fails, only this process ends.
@@ -6,6 +7,7 @@ memory, time and room to write, and if the compiler fails, only this process end
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import sys
@@ -16,8 +18,8 @@ import msgspec
 
 MEMORY: Final = 1024**3
 CPU_SECONDS: Final = 20
-OUTPUT: Final = 65_536
-"""Bytes, should the report go to a file."""
+OUTPUT: Final = 64 * 1024**2
+"""Bytes of native code: QuickJS has ten million."""
 
 _MORE_THREADS: Final = 64
 
@@ -46,28 +48,35 @@ def limit() -> None:
     os.nice(10)
 
 
-def look(component: Path) -> Report:
-    """What is wrong with a component. Compiling it takes seconds."""
+def look(component: Path, native: Path) -> Report:
+    """What is wrong with a component; without a fault its native code is in `native` then.
+    Compiling it takes seconds."""
     from adapters.wasm.runtime.engine import Engine
     from adapters.wasm.runtime.faults import AdapterFailed
     from adapters.wasm.runtime.program import check, compile_component
 
     try:
         engine = Engine()
-        check(engine, compile_component(engine, component.read_bytes()), component.name)
+        compiled = compile_component(engine, component.read_bytes())
+        check(engine, compiled, component.name)
+        native.write_bytes(compiled.serialize())
     except AdapterFailed as failed:
         kind = failed.kind if failed.kind in ("imports", "exports") else "compile"
         return Report(kind, failed.detail)
     except MemoryError:
         return Report("compile", "compiling it takes too much memory")
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            raise
+        return Report("compile", f"its native code has more than {OUTPUT >> 20} MiB")
     return Report()
 
 
 def main(arguments: list[str]) -> None:
     """Print the report about one file."""
-    [file] = arguments
+    file, native = arguments
     limit()
-    report = look(Path(file))
+    report = look(Path(file), Path(native))
     sys.stdout.buffer.write(msgspec.json.encode(report))
     sys.stdout.buffer.flush()
     # The engine's threads have nothing left to do that would be worth a wait.

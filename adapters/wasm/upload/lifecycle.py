@@ -43,8 +43,9 @@ class Trial(Protocol):
         """Call on-configure. Raises AdapterFailed with the adapter's own words, or why it
         failed."""
 
-    async def check(self, installed: Installed) -> Health:
-        """Call on-health-check; a failure is a health that is not ok. Raises nothing."""
+    async def check(self, installed: Installed) -> Health | None:
+        """Call on-health-check; a failure is a health that is not ok, None that there was no room
+        to ask. Raises nothing."""
 
 
 class Busy(Exception):
@@ -161,6 +162,16 @@ class Lifecycle:
             await asyncio.to_thread(self._store.rollback, adapter)
             return await self.get(tenant, name)
 
+    async def deactivate(self, tenant: str, name: str) -> Adapter:
+        """Take an adapter out of use and keep all of it; what began with it may finish.
+
+        Raises Overtaken.
+        """
+        with self._alone(tenant):
+            adapter = await self.get(tenant, name)
+            await asyncio.to_thread(self._store.deactivate, adapter)
+            return await self.get(tenant, name)
+
     async def remove(self, tenant: str, name: str) -> None:
         """Take an adapter out of use and away; what began with it may finish."""
         with self._alone(tenant):
@@ -243,6 +254,8 @@ class Lifecycle:
         except TimeoutError:
             finding = f"the trial has not ended within {self._trial_patience:g} s"
             raise Refused("health", finding) from None
+        if health is None:
+            raise Refused("health", "calls under way left no room to try it: ask again")
         if not health.ok:
             finding = _cut(health.detail or "the adapter says that it is not well")
             raise Refused("health", finding)

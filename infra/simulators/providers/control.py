@@ -8,6 +8,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct, field
 
+from infra.simulators import hlr
 from infra.simulators.options import OptionsError
 from infra.simulators.process import ControlServer
 from infra.simulators.providers.record import newest
@@ -57,6 +58,7 @@ class Control(ControlServer):
                 web.post("/inbound", self._post_inbound),
                 web.post("/verify", self._post_verify),
                 web.post("/reset", self._post_reset),
+                *hlr.routes(),
             ]
         )
 

@@ -82,6 +82,11 @@ async def test_from_an_upload_to_use_and_back(world):
     assert newer.json()["previous"]["version"] == "1.0.0"
     back = await world.ask("POST", f"{ACME}/rollback")
     assert back.json()["active"]["version"] == "1.0.0"
+    idle = await world.ask("POST", f"{ACME}/deactivate")
+    assert (idle.json()["state"], idle.json()["active"]) == ("available", None)
+    assert idle.json()["previous"]["version"] == "1.0.0"
+    again = await world.ask("POST", f"{ACME}/rollback")
+    assert again.json()["active"]["version"] == "1.0.0"
     gone = await world.ask("DELETE", f"{ACME}/versions/1.1.0")
     assert gone.json()["version"]["version"] == "1.1.0"
     assert (await world.ask("DELETE", ACME)).json() == {"name": "acme", "removed": True}
@@ -262,6 +267,7 @@ ROUTES = [
     ("PUT", "/configuration", {"json": {"configuration": {}}}),
     ("POST", "/activate", {}),
     ("POST", "/rollback", {}),
+    ("POST", "/deactivate", {}),
     ("DELETE", "", {}),
     ("DELETE", "/versions/1.0.0", {}),
 ]

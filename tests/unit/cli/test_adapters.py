@@ -91,6 +91,8 @@ def test_from_a_zip_to_use_and_back(world):
     newer = world.run("publish", world.zipped("1.1.0"), "--activate")
     assert "acme 1.1.0 is published and in use" in newer.stdout
     assert "acme 1.0.0 is in use" in world.run("rollback", "acme").stdout
+    assert "acme is out of use" in world.run("deactivate", "acme").stdout
+    assert "acme 1.0.0 is in use" in world.run("rollback", "acme").stdout
     assert (
         "acme 1.1.0 is removed" in world.run("remove", "acme", "--version", "1.1.0", "--yes").stdout
     )

@@ -50,6 +50,62 @@ def test_send_says_to_the_api_what_was_said_on_the_command_line(api, run):
     assert ID in result.output
 
 
+# what is said, what the API is asked for
+SAID = {
+    "a sender, without a plan": (
+        ("--to", "email=a@example.com", "--to", "sms=1", "--text", "Hi", "--sender", "sms=ACME"),
+        {
+            "to": {"email": "a@example.com", "sms": "1"},
+            "content": {"text": "Hi"},
+            "plan": [{"channel": "sms", "sender": "ACME"}, {"channel": "email"}],
+        },
+    ),
+    "a sender, with a plan": (
+        ("--to", "sms=1", "--text", "Hi", "--plan", "sms:5,sms", "--sender", "sms=ACME"),
+        {
+            "to": {"sms": "1"},
+            "content": {"text": "Hi"},
+            "plan": [
+                {"channel": "sms", "timeout": 5.0, "sender": "ACME"},
+                {"channel": "sms", "sender": "ACME"},
+            ],
+        },
+    ),
+    "a provider's template": (
+        (
+            *("--to", "whatsapp=1", "--provider-template", "order_ready:da"),
+            *("--parameter", "17", "--parameter", "noon"),
+        ),
+        {
+            "to": {"whatsapp": "1"},
+            "content": {
+                "text": "",
+                "template": {"name": "order_ready", "language": "da", "parameters": ["17", "noon"]},
+            },
+        },
+    ),
+    "data and a callback": (
+        (
+            *("--to", "push=t", "--text", "Hi", "--data", "screen=order", "--data", "id=17"),
+            *("--callback", "https://example.com/ended"),
+        ),
+        {
+            "to": {"push": "t"},
+            "content": {"text": "Hi", "data": {"screen": "order", "id": "17"}},
+            "status_callback": "https://example.com/ended",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize(("said", "asked"), SAID.values(), ids=SAID)
+def test_what_send_asks_for(api, run, said, asked):
+    api.answer("POST", "/v1/messages", 202, {"id": ID, "status": "processing"})
+    result = run("send", *said)
+    assert result.exit_code == 0, result.output
+    assert api.requests[0][3] == asked
+
+
 def test_send_watched_draws_the_timeline_and_succeeds(api, run):
     api.answer("POST", "/v1/messages", 202, {"id": ID, "status": "processing"})
     api.answer("GET", PATH, 200, view("processing", ACCEPTED))
@@ -75,6 +131,9 @@ def test_watching_a_message_that_fails_is_exit_code_1(api, run):
         ("send", "--to", "sms=1", "--text", "Hi", "--plan", "sms:soon"),
         ("send", "--to", "sms=1", "--text", "Hi", "--plan", ",email"),
         ("send", "--to", "sms=1", "--text", "Hi", "--ttl", "5 parsecs"),
+        ("send", "--to", "sms=1", "--text", "Hi", "--sender", "email=a@example.com"),
+        ("send", "--to", "sms=1", "--text", "Hi", "--parameter", "17"),
+        ("send", "--to", "whatsapp=1", "--provider-template", "order_ready"),
         ("messages", "list", "--status", "lost"),
         ("messages", "list", "--limit", "0"),
         ("up", "--port", "moon=1"),
@@ -185,7 +244,8 @@ def test_the_demo_key_of_the_named_tenant_is_taken(api, in_empty_directory, run,
 
 
 def test_keys_are_made_listed_and_revoked(in_empty_directory, run):
-    from adapters.store.tenants import SqliteKeyRing, create_tenant
+    from adapters.store.directory import SqliteKeyRing
+    from adapters.store.tenants import create_tenant
 
     (in_empty_directory / ".hermes").mkdir()
     database = in_empty_directory / ".hermes" / "hermes.db"

@@ -2,7 +2,7 @@ import stat
 
 import pytest
 
-from adapters.store.tenants import SqliteKeyRing
+from adapters.store.directory import SqliteKeyRing
 from infra.local.demo_keys import ensure_demo_keys, key_file, read_demo_keys
 
 

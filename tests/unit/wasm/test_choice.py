@@ -38,6 +38,9 @@ class Adapters:
     def all_active(self) -> list[Installed]:
         return self._adapters
 
+    def of(self, tenant: str) -> list[Installed]:
+        return self._adapters
+
     def choose(self, tenant: str, channel: str) -> list[Installed]:
         fit = [
             one
@@ -77,3 +80,19 @@ def test_choice(adapters, channel, named, chosen):
 def test_a_named_adapter_of_another_channel_is_none():
     registry = Adapters([adapter("a", 1, "sms")], set())
     assert ByPriority(registry).choose("acme", "push", "a") is None
+
+
+# what the own service has, channel, named, chosen
+NAMED = {
+    "a carrier": (("telia", "tdc"), "sms", "tdc", ()),
+    "a carrier that there is not": (("telia", "tdc"), "sms", "telai", None),
+    "no pool has answered yet": ((), "sms", "telai", ()),
+    "the relay": (("smtp",), "email", "smtp", ()),
+    "a relay that there is not": (("smtp",), "email", "sendgird", None),
+}
+
+
+@pytest.mark.parametrize(("has", "channel", "named", "chosen"), NAMED.values(), ids=NAMED)
+def test_a_provider_that_nobody_has_is_refused(has, channel, named, chosen):
+    choice = ByPriority(Adapters([], set()), lambda asked: has if asked == channel else ())
+    assert choice.choose("acme", channel, named) == chosen

@@ -54,6 +54,7 @@ MESSAGE = Message(
     not_after=msgspec.convert("2030-01-01T00:00:00Z", contract.Moment),
 )
 REQUEST = {"method": "POST", "url": "https://x", "headers": [["a", "b"]], "body": ""}
+FAILED = {"id": "1", "failure": {"code": "timeout"}, "final": True}
 REPORT = {"id": "1", "level": "sent", "final": False, "at": "2030-01-01T00:00:00Z"}
 
 
@@ -70,7 +71,7 @@ VALID = [
     ("on-message-answer", {"sendHttp": REQUEST}),
     ("on-message-answer", {"done": {"ok": True, "level": "sent", "provider_ids": ["1"]}}),
     ("on-message-answer", {"done": {"ok": False, "code": "internal", "retry_after": 1.5}}),
-    ("on-delivery-report-answer", {"done": {"reports": [REPORT]}}),
+    ("on-delivery-report-answer", {"done": {"reports": [REPORT, FAILED]}}),
     (
         "on-delivery-report-answer",
         {"done": {"inbound": [{"id": "1", "from": "+45", "to": "+46", "text": "Hi"}]}},
@@ -85,6 +86,14 @@ INVALID = [
     ("on-message-answer", {}),
     ("on-message-answer", {"done": {"level": "sent"}}),
     ("on-message-answer", {"done": {"ok": False, "code": "bad_luck"}}),
+    *(
+        (
+            "on-delivery-report-answer",
+            {"done": {"reports": [{**FAILED, "failure": {"code": code}}]}},
+        )
+        for code in ("too_late", "ttl_expired", "canceled", "insufficient_funds")
+    ),
+    ("on-message-answer", {"done": {"ok": True, "level": "sent", "final": True}}),
     ("on-delivery-report-answer", {"done": {"reports": [{**REPORT, "level": "gone"}]}}),
     ("on-delivery-report-answer", {"done": {"reports": [{**REPORT, "id": ""}]}}),
     ("on-health-check-answer", {"done": {}}),

@@ -89,6 +89,9 @@ class Adapters:
     def all_active(self) -> list[Installed]:
         return list(self._active.values())
 
+    def of(self, tenant: str) -> list[Installed]:
+        return list(self._active.values())
+
     def choose(self, tenant: str, channel: str) -> list[Installed]:
         return []
 

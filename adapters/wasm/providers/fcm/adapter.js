@@ -30,7 +30,7 @@ export const plugin = adapter({
     if (answer.status >= 300) return refusal(answer, said.error ?? {});
     if (!said.name) return unclear(answer);
     // FCM reports nothing afterwards.
-    return accepted('sent', { provider_ids: [said.name], final: true });
+    return accepted('sent', { provider_ids: [said.name] });
   },
 
   *onHealthCheck() {

@@ -11,6 +11,8 @@ const levelOf = lookup(codes.levels);
 const classOf = lookup(codes.bounce_classifications);
 const bounceOf = lookup(codes.bounce_types);
 const dropOf = lookup(codes.drop_reasons);
+const optOutOf = lookup(codes.opt_outs);
+const droppedOptOutOf = lookup(codes.drops_of_opt_outs);
 
 const api = () =>
   getConfig('region') === 'eu' ? 'https://api.eu.sendgrid.com' : 'https://api.sendgrid.com';
@@ -21,7 +23,7 @@ export const plugin = adapter({
     if (!address(config.from).email.includes('@')) throw 'from has to be an e-mail address';
   },
 
-  *onMessage({ to, from, content, category, reference }) {
+  *onMessage({ to, from, content, category, reference, unsubscribe_url: link }) {
     const parts = [{ type: 'text/plain', value: content.text }];
     if (content.html) parts.push({ type: 'text/html', value: content.html });
     const answer = yield* sendHttp({
@@ -34,6 +36,12 @@ export const plugin = adapter({
         subject: content.subject,
         content: parts.filter((part) => part.value),
         categories: [category],
+        headers: link
+          ? {
+              'List-Unsubscribe': `<${link}>`,
+              'List-Unsubscribe-Post': 'List-Unsubscribe=One-Click',
+            }
+          : undefined,
       },
     });
     if (answer.error) return unanswered(answer.error);
@@ -86,6 +94,17 @@ function report(event) {
     provider_status: status,
     at: event.timestamp ? new Date(event.timestamp * 1000).toISOString() : undefined,
   };
+  const optOut = optOutOf(status)?.meaning;
+  if (optOut === 'complaint') return { ...base, level: 'delivered', final: false, opt_out: optOut };
+  if (optOut) return { ...base, level: 'read', final: true, opt_out: optOut };
+  const droppedFor = status === 'dropped' && droppedOptOutOf(event.reason);
+  if (droppedFor)
+    return {
+      ...base,
+      failure: { code: 'recipient_unreachable', detail: event.reason },
+      final: true,
+      opt_out: droppedFor.meaning,
+    };
   if (status === 'bounce' || status === 'blocked' || status === 'dropped')
     return { ...base, failure: failure(event), final: true };
   // Opened by a mail program that fetches everything, which no human has to have looked at.

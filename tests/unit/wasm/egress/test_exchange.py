@@ -36,10 +36,10 @@ async def test_a_request_arrives_as_it_was_given(send, provider):
             ("host", HOST),
             ("accept-encoding", "identity"),
             ("user-agent", "Hermes"),
-            ("content-length", "19"),
             ("content-type", "application/json"),
             ("x-twice", "1"),
             ("x-twice", "2"),
+            ("content-length", "19"),
         ],
         '{"text":"på tide"}'.encode(),
     )
@@ -76,8 +76,8 @@ async def test_a_guest_frames_no_message(send, provider):
     assert provider.last[1] == [
         ("host", HOST),
         ("accept-encoding", "identity"),
-        ("content-length", "18"),
         ("user-agent", "mine"),
+        ("content-length", "18"),
     ]
 
 

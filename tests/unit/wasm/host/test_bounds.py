@@ -4,6 +4,7 @@ import asyncio
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 
 import msgspec
@@ -102,7 +103,7 @@ async def test_a_tenant_whose_calls_hold_its_budget_is_busy(stage, monkeypatch):
     with pytest.raises(AdapterFailed, match="no room") as late:
         await stage.host.report("acme", "puppet", hook)
     assert late.value.kind == "deadline"
-    assert "no room" in (await stage.host.check(installed)).detail
+    assert await stage.host.check(installed) is None
     monkeypatch.setattr(host_module, "_ROOM_WITHIN", 10.0)
     report = asyncio.create_task(stage.host.report("acme", "puppet", hook))
     held.go.set()
@@ -165,7 +166,7 @@ async def test_a_guest_that_was_given_up_has_its_tenants_turn_until_it_ends(stag
         go.wait(10)
         order.append("first")
 
-    run = stage.host._in_thread("acme")
+    run = partial(stage.host._in_thread, "acme")
     given_up = asyncio.create_task(run(first))
     await eventually(begun.is_set)
     given_up.cancel()

@@ -1,12 +1,16 @@
 """Compiled components on disk: used when they are whole, made anew when anything is off."""
 
+import hashlib
+import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from adapters.wasm.manifest import Limits
 from adapters.wasm.runtime import Artifacts, Instance, artifacts, link
+from adapters.wasm.upload.inspection import Inspector
 from tests.unit.wasm.components import component
 from tests.unit.wasm.puppet import new_call
 
@@ -73,8 +77,6 @@ def test_what_is_damaged_is_compiled_anew(engine, tmp_path, guest, compilations,
 
 
 def test_what_wasmtime_refuses_is_compiled_anew(engine, tmp_path, guest, compilations):
-    import hashlib
-
     cache = tmp_path / "cache"
     first = Artifacts(cache, engine)
     path = first.path(first.load(guest).digest)
@@ -147,3 +149,54 @@ def test_a_slow_compilation_is_waited_for_by_those_who_want_it_alone(
     assert compiled.count(slow) == 1
     # What nobody makes any more is not kept account of.
     assert not kept._making
+
+
+async def test_what_an_upload_was_compiled_to_is_not_compiled_again(
+    engine, tmp_path, guest, compilations
+):
+    kept = Artifacts(tmp_path / "cache", engine)
+    digest = hashlib.sha256(guest.read_bytes()).hexdigest()
+    looked_at = guest.rename(tmp_path / digest)
+    await Inspector(kept.adopt)(looked_at)
+    kept.load(looked_at)
+    assert compilations == [0]
+
+
+HOUR, DAY = 3_600, 86_400
+NEEDED, UNKNOWN, OWN = "a" * 64, "b" * 64, artifacts._machine()
+# file, seconds since it was written or loaded, whether it stays
+FILES = [
+    (f"{NEEDED}-{OWN}.cwasm", 99 * DAY, True),
+    (f"{NEEDED}-{OWN}.sha256", 99 * DAY, True),
+    (f"{NEEDED}-{'0' * 16}.cwasm", 6 * DAY, True),
+    (f"{NEEDED}-{'0' * 16}.cwasm", 8 * DAY, False),
+    (f"{NEEDED}-{'0' * 16}.sha256", 8 * DAY, False),
+    # It may be an upload's that is being tried.
+    (f"{UNKNOWN}-{OWN}.cwasm", HOUR / 2, True),
+    (f"{UNKNOWN}-{OWN}.cwasm", 2 * HOUR, False),
+    (f"{UNKNOWN}-{OWN}.sha256", 2 * HOUR, False),
+    (".new-abc", HOUR / 2, True),
+    (".new-abc", 2 * HOUR, False),
+    ("README", 99 * DAY, True),
+]
+
+
+@pytest.mark.parametrize(("name", "age", "stays"), FILES)
+def test_what_nobody_needs_is_swept_away(engine, tmp_path, name, age, stays):
+    kept = Artifacts(tmp_path / "cache", engine)
+    file = tmp_path / "cache" / name
+    file.touch()
+    os.utime(file, (time.time() - age,) * 2)
+    assert kept.sweep({NEEDED}) == (not stays)
+    assert file.exists() == stays
+
+
+def test_a_guest_outlives_its_artefact(engine, tmp_path, guest, sink):
+    kept = Artifacts(tmp_path / "cache", engine)
+    program = kept.load(guest)
+    path = kept.path(program.digest)
+    os.utime(path, (0, 0))
+    kept.sweep(set())
+    assert not path.exists()
+    Instance(link(engine), program, Limits(), new_call(sink))
+    assert kept.load(guest) is program

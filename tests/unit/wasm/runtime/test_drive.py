@@ -18,13 +18,13 @@ RESET = HttpError("reset", "it hung up", maybe_sent=True)
 
 @pytest.fixture
 def play(linker, program, sink):
-    async def play(text, http, *, decoder=SENT, limits=None, exchanges=None, run=None):
+    async def play(text, http, *, decoder=SENT, limits=None, exchanges=None, ask=None):
         limits = limits or Limits()
         call = new_call(sink, limits=limits)
         instance = Instance(linker, program, limits, call)
         exchanges = [] if exchanges is None else exchanges
         return await drive(
-            instance, call, "on-message", message(text), decoder, http, exchanges, run
+            instance, call, "on-message", message(text), decoder, http, exchanges, ask
         )
 
     return play
@@ -108,9 +108,9 @@ async def test_what_may_have_been_done(play, asks, answer, in_doubt):
 async def test_a_guest_runs_where_it_is_told(play):
     ran = []
 
-    async def elsewhere(function, *given):
-        ran.append(function.__name__)
-        return await asyncio.to_thread(function, *given)
+    async def elsewhere(instance, call, export, payload, decoder):
+        ran.append(export)
+        return await asyncio.to_thread(instance.ask, call, export, payload, decoder)
 
-    assert (await play(script(POST, OK), Scripted([CREATED]), run=elsewhere)).ok
-    assert ran == ["ask", "ask"]
+    assert (await play(script(POST, OK), Scripted([CREATED]), ask=elsewhere)).ok
+    assert ran == ["on-message", "on-http-response"]

@@ -11,19 +11,19 @@ from tests.unit.wasm.bundles import bundle
 
 
 class World:
-    """A data directory, as several processes share it."""
+    """A data directory and a database, as several processes share them."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, where: Path | str) -> None:
         self.directory = directory
-        self.path = directory / "hermes.db"
+        self.where = where
         self.now = 1_000_000.0
         self.store = self.another_store()
 
     def another_store(self) -> AdapterStore:
-        return AdapterStore(self.path, self.directory, clock=lambda: self.now)
+        return AdapterStore(self.where, self.directory, clock=lambda: self.now)
 
     def registry(self) -> SqliteRegistry:
-        return SqliteRegistry(self.path, self.directory)
+        return SqliteRegistry(self.where, self.directory)
 
     def use(self, tenant="alice", version="1.0.0", **changes):
         """Publish a version, configure it if nobody has, and put it to use; its digest."""
@@ -43,5 +43,5 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path):
-    return World(tmp_path / "data")
+def world(tmp_path, where):
+    return World(tmp_path / "data", where)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from adapters.store.sqlite import open_file
+from adapters.store.database import connect
 from adapters.wasm.store import management
 from adapters.wasm.store.management import (
     NoPrevious,
@@ -125,13 +125,27 @@ def test_activation_and_rollback_switch_between_two(world):
     assert now() == (two, one)
 
 
+def test_what_is_taken_out_of_use_is_kept_and_comes_back(world):
+    world.use()
+    two = world.use("alice", "2.0.0")
+    before = world.store.get("alice", "acme")
+    world.store.deactivate(before)
+    after = world.store.get("alice", "acme")
+    assert (after.active, after.previous) == (None, two)
+    assert (after.versions, after.settings) == (before.versions, before.settings)
+    world.store.deactivate(after)
+    assert world.store.get("alice", "acme") == after
+    world.store.rollback(after)
+    assert world.store.get("alice", "acme").active == two
+
+
 def test_there_is_nothing_to_go_back_to_at_first(world):
     world.use()
     with pytest.raises(NoPrevious):
         world.store.rollback(world.store.get("alice", "acme"))
 
 
-@pytest.mark.parametrize("change", ["activate", "configure", "rollback"])
+@pytest.mark.parametrize("change", ["activate", "configure", "rollback", "deactivate"])
 def test_who_looked_at_something_else_is_told(world, change):
     world.use()
     two = world.use("alice", "2.0.0")
@@ -142,6 +156,7 @@ def test_who_looked_at_something_else_is_told(world, change):
         "activate": lambda: world.store.activate(seen, two),
         "configure": lambda: world.store.configure(proposed),
         "rollback": lambda: world.store.rollback(seen),
+        "deactivate": lambda: world.store.deactivate(seen),
     }
     with pytest.raises(Overtaken):
         calls[change]()
@@ -222,7 +237,7 @@ def test_files_that_another_tenant_uses_stay(world):
 
 async def test_a_removed_adapter_leaves_nothing_behind_in_the_end(world):
     world.use()
-    values = SqliteValueStore(world.path)
+    values = SqliteValueStore(world.where)
     await values.save("alice", "acme", {"cursor": "17"})
     world.store.remove("alice", "acme")
     with pytest.raises(UnknownAdapter):
@@ -234,7 +249,7 @@ async def test_a_removed_adapter_leaves_nothing_behind_in_the_end(world):
     world.store.sweep()
     assert await values.load("alice", "acme") == {}
     await values.close()
-    database = open_file(world.path)
+    database = connect(world.where)
     for table in ("adapters", "adapter_versions", "adapter_configuration", "adapter_values"):
         assert database.execute(f"SELECT * FROM {table}").fetchall() == [], table
     database.close()
@@ -323,7 +338,8 @@ from pathlib import Path
 from adapters.wasm.store import bundles, management
 from tests.unit.wasm.bundles import bundle
 data = Path(sys.argv[1])
-store = management.AdapterStore(data / "hermes.db", data)
+where = sys.argv[4] if "://" in sys.argv[4] else Path(sys.argv[4])
+store = management.AdapterStore(where, data)
 write, left = bundles._write, [int(sys.argv[2])]
 def dying(path, content):
     if left[0] == 0:
@@ -343,7 +359,7 @@ store.publish("alice", bundle())
 )
 def test_a_process_that_dies_while_publishing_leaves_nothing_that_counts(world, files, when):
     died = subprocess.run(
-        [sys.executable, "-c", DYING, str(world.directory), str(files), when],
+        [sys.executable, "-c", DYING, str(world.directory), str(files), when, str(world.where)],
         env={**os.environ, "PYTHONPATH": str(Path.cwd())}, check=False,
     )  # fmt: skip
     assert died.returncode == 9

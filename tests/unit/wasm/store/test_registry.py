@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydantic import SecretStr
 
-from adapters.store.sqlite import open_file
+from adapters.store.database import connect
 from adapters.store.tenants import create_tenant
 from adapters.wasm.installed import Health
 from adapters.wasm.store import reading
@@ -59,7 +60,7 @@ async def test_a_poll_tells_whether_anything_has_changed(world, registry):
     assert await registry.refresh()
     assert not await registry.refresh()
     # The message log is in the same file, and written all the time.
-    create_tenant(world.path, "carol")
+    create_tenant(world.where, "carol")
     assert not await registry.refresh()
 
 
@@ -215,7 +216,7 @@ async def test_a_process_that_starts_knows_what_is_in_use(world):
 async def test_one_version_that_this_hermes_does_not_read_takes_nothing_else_down(world, registry):
     old = world.use("alice")
     world.use("bob", name="other")
-    database = open_file(world.path)
+    database = connect(world.where)
     database.execute("UPDATE adapter_versions SET manifest_json = '{}' WHERE tenant = 'alice'")
     database.close()
     await registry.refresh()
@@ -231,7 +232,7 @@ import sys
 from pathlib import Path
 from adapters.wasm.store.management import AdapterStore
 data = Path(sys.argv[1])
-store = AdapterStore(data / "hermes.db", data)
+store = AdapterStore(sys.argv[3] if "://" in sys.argv[3] else Path(sys.argv[3]), data)
 for _ in range(int(sys.argv[2])):
     adapter = store.get("alice", "acme")
     store.activate(adapter, adapter.previous)
@@ -244,7 +245,8 @@ async def test_another_process_switches_while_this_one_polls(world, registry):
     both = {world.use(): "1.0.0", world.use("alice", "2.0.0"): "2.0.0"}
     await registry.refresh()
     other = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", SWITCHING, str(world.directory), "50"), stdout=subprocess.PIPE
+        *(sys.executable, "-c", SWITCHING, str(world.directory), "50", str(world.where)),
+        stdout=subprocess.PIPE,
     )
     ending = asyncio.ensure_future(other.communicate())
     seen = []
@@ -263,3 +265,50 @@ async def test_another_process_switches_while_this_one_polls(world, registry):
     await registry.refresh()
     assert registry.active("alice", "acme").version == last
     assert set(seen) == set(both)
+
+
+async def test_one_health_that_cannot_be_read_takes_nothing_else_down(world, registry):
+    world.use("alice")
+    database = connect(world.where)
+    database.execute("UPDATE adapters SET health_json = '{' WHERE tenant = 'alice'")
+    database.close()
+    world.use("bob", name="other")
+    await registry.refresh()
+    assert registry.active("alice", "acme") is not None
+    assert registry.health("alice", "acme") is None
+    assert registry.active("bob", "other") is not None
+    assert [each.name for each in world.store.all("alice")] == ["acme"]
+
+
+async def test_a_health_that_says_nothing_new_is_not_written(world, registry):
+    world.use()
+    await registry.refresh()
+    other = world.registry()
+    checks = [
+        # seconds, what was found, whether others hear of it
+        (0, SICK, True),
+        (30, SICK, False),
+        (60, WELL, True),
+        (90, WELL, False),
+        (700, WELL, True),
+    ]
+    for seconds, found, told in checks:
+        health = replace(found, at=AT + timedelta(seconds=seconds))
+        await registry.note_health(registry.active("alice", "acme"), health)
+        assert registry.health("alice", "acme") == health
+        assert await other.refresh() is told, seconds
+        assert other.health("alice", "acme").ok is found.ok
+    await other.close()
+
+
+async def test_only_the_tenants_own_are_its_own(world, registry):
+    world.use("alice")
+    world.use("alice", name="other")
+    world.use("bob")
+    await registry.refresh()
+    assert [one.adapter for one in registry.of("alice")] == ["acme", "other"]
+    assert [one.adapter for one in registry.choose("bob", "sms")] == ["acme"]
+    world.store.remove("alice", "acme")
+    await registry.refresh()
+    assert [one.adapter for one in registry.of("alice")] == ["other"]
+    assert registry.of("nobody") == []

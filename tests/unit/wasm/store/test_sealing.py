@@ -9,7 +9,7 @@ import sys
 import pytest
 from pydantic import SecretStr
 
-from adapters.store.sqlite import open_file
+from adapters.store.database import connect
 from adapters.wasm.store.sealing import SecretsKeyError, load_key
 from tests.unit.wasm.bundles import bundle
 
@@ -76,11 +76,17 @@ def test_a_file_that_is_no_key_is_told(tmp_path, content):
         load_key(tmp_path / "secrets.key", needed=False)
 
 
-async def test_the_secret_is_in_none_of_the_files(world):
+async def test_the_secret_is_neither_in_the_files_nor_in_the_rows(world):
     world.use()
     registry = world.registry()
     assert registry.active("alice", "acme").secrets["token"].get_secret_value() == "secret of alice"
-    contents = [path.read_bytes() for path in world.directory.rglob("*") if path.is_file()]
+    contents = [path.read_bytes() for path in world.directory.parent.rglob("*") if path.is_file()]
+    database = connect(world.where)
+    rows = database.execute("SELECT * FROM adapter_configuration").fetchall()
+    contents += [
+        item if isinstance(item, bytes) else str(item).encode() for row in rows for item in row
+    ]
+    database.close()
     assert any(b"of alice" in content for content in contents)
     assert not [content for content in contents if b"secret of alice" in content]
     await registry.close()
@@ -116,7 +122,7 @@ async def test_one_secret_that_does_not_open_takes_nothing_else_down(world):
     world.use("alice")
     world.use("bob")
     registry = world.registry()
-    database = open_file(world.path)
+    database = connect(world.where)
     database.execute(
         "UPDATE adapter_configuration SET sealed ="
         " (SELECT sealed FROM adapter_configuration WHERE tenant = 'bob' AND key = 'token')"

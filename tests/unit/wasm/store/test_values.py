@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from adapters.wasm.store.values import QuotaExceeded, SqliteValueStore
+from adapters.wasm.store.values import NotText, QuotaExceeded, SqliteValueStore
 
 
 @pytest.fixture
-async def values(tmp_path):
-    store = SqliteValueStore(tmp_path / "hermes.db", max_keys=4, max_bytes=100)
+async def values(where):
+    store = SqliteValueStore(where, max_keys=4, max_bytes=100)
     yield store
     await store.close()
 
@@ -24,9 +24,9 @@ async def test_what_is_saved_is_there_for_its_adapter_alone(values):
     assert await values.load("alice", "other") == await values.load("bob", "acme") == {}
 
 
-async def test_another_process_sees_it(values, tmp_path):
+async def test_another_process_sees_it(values, where):
     await values.save("alice", "acme", {"cursor": "17"})
-    other = SqliteValueStore(tmp_path / "hermes.db")
+    other = SqliteValueStore(where)
     assert await other.load("alice", "acme") == {"cursor": "17"}
     await other.close()
 
@@ -85,12 +85,35 @@ async def test_a_save_whose_caller_has_gone_harms_no_other(values):
     assert await values.load("bob", "acme") == {"b": "2"}
 
 
-async def test_closing_waits_for_what_is_queued(tmp_path):
-    store = SqliteValueStore(tmp_path / "hermes.db")
+async def test_closing_waits_for_what_is_queued(where):
+    store = SqliteValueStore(where)
     saving = asyncio.create_task(store.save("alice", "acme", {"a": "1"}))
     await asyncio.wait({saving}, timeout=0)
     await store.close()
     await saving
-    again = SqliteValueStore(tmp_path / "hermes.db")
+    again = SqliteValueStore(where)
     assert await again.load("alice", "acme") == {"a": "1"}
     await again.close()
+
+
+@pytest.mark.parametrize("changes", [{"a": "\0"}, {"\0": "a"}, {"b": "1", "c": "x\0y"}])
+async def test_what_no_database_keeps_is_refused_and_spoils_nobody_elses_save(values, changes):
+    """U+0000: whoever saves at the same moment is in the same transaction."""
+    refused, other = await asyncio.gather(
+        values.save("alice", "acme", changes),
+        values.save("bob", "acme", {"a": "1"}),
+        return_exceptions=True,
+    )
+    assert isinstance(refused, NotText)
+    assert other is None
+    assert await values.load("alice", "acme") == {}
+    assert await values.load("bob", "acme") == {"a": "1"}
+
+
+@pytest.mark.parametrize("text", ["back\\slash", "\\x41", "\\", "é\\000"])
+async def test_the_size_of_a_text_is_its_octets_whatever_is_in_it(values, text):
+    await values.save("alice", "acme", {"a": text})
+    assert await values.load("alice", "acme") == {"a": text}
+    await values.save("alice", "acme", {"a": "x" * 99})
+    with pytest.raises(QuotaExceeded):
+        await values.save("alice", "acme", {"a": "x" * 98 + "é"})

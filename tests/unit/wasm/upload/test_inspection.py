@@ -63,7 +63,19 @@ async def test_a_component_that_is_refused(tmp_path, case):
 
 async def test_a_component_that_is_taken(tmp_path):
     (tmp_path / "component").write_bytes(component())
-    await Inspector()(tmp_path / "component")
+    adopted = []
+    await Inspector(lambda *given: adopted.append(given))(tmp_path / "component")
+    [(name, native)] = adopted
+    assert name == "component"
+    assert native.stat().st_size > 0
+
+
+async def test_one_whose_native_code_cannot_be_kept_is_taken(tmp_path):
+    def full(digest: str, native: Path) -> None:
+        raise OSError("no space left")
+
+    (tmp_path / "component").write_bytes(component())
+    await Inspector(full)(tmp_path / "component")
 
 
 LIMITED = """
@@ -74,8 +86,8 @@ check.limit()
 """
 ATTEMPTS = {
     "memory": f"bytes({check.MEMORY})",
-    "room on the disk": "open(sys.argv[1], 'wb', buffering=0).write(bytes(100_000)) == 100_000"
-    " or sys.exit(1)",
+    "room on the disk": "os.pwrite(os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY), b'x',"
+    f" {check.OUTPUT})",
     "a core": "resource.getrlimit(resource.RLIMIT_CORE) == (0, 0) and sys.exit(1)",
     "time": f"resource.getrlimit(resource.RLIMIT_CPU) == ({check.CPU_SECONDS},) * 2"
     " and sys.exit(1)",

@@ -21,6 +21,7 @@ export const plugin = adapter({
     if (content.text === 'trap') null.trap();
     if (content.text === 'odd') return { ok: 'yes' };
     if (content.text === 'silent') return failed('internal');
+    if (content.text === 'slow') { for (let i = 0; i < 1e6; i++); return failed('internal'); }
     const [key, value] = content.text.split('=');
     const answer = yield* sendHttp({
       method: 'POST', url: `https://${key === 'url' ? value : getConfig('host')}/send`,
@@ -41,6 +42,7 @@ MANIFEST = {
     "summary": "An adapter for the runner's tests",
     "channels": ["sms"],
     "hosts": ["example.com"],
+    "limits": {"deadline_ms": 10},
     "configuration": {
         "host": {"type": "string", "required": True, "description": "The host."},
         "port": {"type": "integer", "default": 443, "description": "The port."},
@@ -169,12 +171,21 @@ CASES = {
         [],
     ),
     "another result": (
-        changed(("expect.done", {"ok": True, "level": "delivered", "final": True})),
+        changed(("expect.done", {"ok": True, "level": "delivered", "segments": 2})),
         [
             'done.level: "delivered" expected, not "sent"',
-            "done.final: true expected, it is not there",
+            "done.segments: 2 expected, it is not there",
             'done.provider_ids: not expected: ["id1"]',
         ],
+    ),
+    # Its manifest gives it 10 ms; where adapters are built and tested, others are at work.
+    "slow": (
+        changed(
+            ("given.input.content.text", "slow"),
+            ("given.http", []),
+            ("expect", {"done": {"ok": False, "code": "internal"}}),
+        ),
+        [],
     ),
     "another store": (
         changed(("expect.store", {})),

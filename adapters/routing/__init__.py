@@ -1,0 +1,1 @@
+"""The router among stores, carriers and adapters."""

@@ -1,0 +1,1 @@
+"""Tenants' templates in the database and in memory."""

@@ -1,0 +1,41 @@
+"""A tenant's account, and how much of it one process may spend without asking again.
+
+An account is not a key that every message has to pass. Each process takes an allowance from it,
+spends that from memory, and takes the next one before it is used up; what is left goes back.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+SHARE: Final = 4
+"""A process takes at most one part in so many of what an account still has, unless it needs more
+at once: others may want some, too."""
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What an account allows.
+
+    It may be overdrawn by `credit` millionths of `currency`: 0 for one that is paid in advance,
+    None for one without a limit. `short` is the amount that could not be had from it when it was
+    last tried; 0 while there is money.
+    """
+
+    currency: str
+    credit: int | None = 0
+    short: int = 0
+
+    @property
+    def empty(self) -> bool:
+        """True when nothing more can be sent at the account's expense."""
+        return self.credit is not None and self.short > 0
+
+
+def allowance(funds: int, needed: int, wanted: int) -> int:
+    """How much of `funds` a process may take that needs `needed` now, and would like `wanted`;
+    0 when there is not what it needs. All in millionths, none of what it asks for negative."""
+    if funds < max(needed, 1):
+        return 0
+    return max(needed, min(wanted, funds // SHARE), 1)

@@ -1,0 +1,1 @@
+"""What a telephone number says about itself: its country, its kind, its time zones."""

@@ -1,0 +1,1 @@
+"""Tenants' own templates: typed variables, several languages, rendered without surprises."""

@@ -1,0 +1,168 @@
+"""What an attempt costs, around its delivery: set aside before, entered in the ledger after.
+
+A message whose route has no price passes with one look at the price lists. For any other one, the
+most that the attempt may come to is set aside from the tenant's account before a provider hears of
+it. What it comes to is in the answer (`Submission.cost`), from which the message's end settles it;
+what was not spent goes back at once.
+
+An attempt that was begun before a crash is not refused for want of money: it may have been sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+import msgspec
+
+from adapters.billing.spending import Answer, Spending
+from domain.billing.prices import PriceBook, digits_of
+from domain.billing.settlement import submitted
+from domain.delivery import DeliveryRequest, Submission, SubmissionState
+from domain.failures import Failure, FailureCode
+from domain.ports import AttemptJournal
+from domain.sms.segmentation import count_segments
+
+ASK_AGAIN: Final = 1.0
+"""Seconds after which a message asks again whose account's money other processes have leased."""
+
+Submit = Callable[[DeliveryRequest], Awaitable[Submission]]
+Around = Callable[[DeliveryRequest, Submit], Awaitable[Submission]]
+"""Calls what hands an attempt over, and does something before and after."""
+Routes = Callable[[DeliveryRequest], Sequence[str]]
+"""The carriers or adapters that may get an attempt."""
+Refused = Callable[[DeliveryRequest, Submission], Awaitable[Submission]]
+"""What to answer for an attempt that cannot be paid for: the refusal, if it never began."""
+
+_PERHAPS_SENT: Final = (SubmissionState.TAKEN, SubmissionState.UNKNOWN)
+
+
+class KnownPrices(Protocol):
+    """The price lists, in memory: a Section."""
+
+    @property
+    def value(self) -> PriceBook:
+        """As they are now."""
+
+
+async def free(request: DeliveryRequest, submit: Submit) -> Submission:
+    """The Around where nothing has a price."""
+    return await submit(request)
+
+
+class Charging:
+    """Charges the tenants of one process. `clock` gives aware UTC times."""
+
+    def __init__(
+        self,
+        prices: KnownPrices,
+        spending: Spending,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._prices = prices
+        self._spending = spending
+        self._clock = clock
+
+    def around(self, channel: str | None, routes: Routes, refused: Refused) -> Around:
+        """The Around of a delivery service; `channel` None is for one that serves several."""
+
+        async def charged(request: DeliveryRequest, submit: Submit) -> Submission:
+            book = self._prices.value
+            if not book:
+                return await submit(request)
+            named = channel or request.channel or ""
+            return await self._charge(book, named, request, routes(request), submit, refused)
+
+        return charged
+
+    async def _charge(
+        self,
+        book: PriceBook,
+        channel: str,
+        request: DeliveryRequest,
+        routes: Sequence[str],
+        submit: Submit,
+        refused: Refused,
+    ) -> Submission:
+        now, digits = self._clock(), digits_of(request.to)
+        highest = book.highest(request.tenant, routes, channel, digits, now)
+        if highest is None:
+            return await submit(request)
+        segments = _segments(channel, request)
+        most = highest.micros * segments
+        held = 0
+        if most:
+            taken = self._spending.take(request.tenant, most)
+            if taken is None:
+                answer = await self._spending.ask(request.tenant, most)
+                if answer is not Answer.SET_ASIDE:
+                    submission = await refused(request, _refusal(answer, now))
+                    # Nothing was set aside for it, but what was sent before is owed.
+                    return self._entered(book, channel, request, submission, segments, digits, 0)
+                taken = most
+            held = taken
+        try:
+            submission = await submit(request)
+        except BaseException:
+            self._spending.give_back(request.tenant, held)
+            raise
+        return self._entered(book, channel, request, submission, segments, digits, held)
+
+    def _entered(
+        self,
+        book: PriceBook,
+        channel: str,
+        request: DeliveryRequest,
+        submission: Submission,
+        segments: int,
+        digits: str,
+        held: int,
+    ) -> Submission:
+        """The answer with its cost, which is on its way into the ledger."""
+        if submission.state in _PERHAPS_SENT:
+            route = submission.provider or request.provider or ""
+            price = book.price(request.tenant, route, channel, digits, submission.at)
+            if price is not None:
+                cost = price.of(submission.segments or segments)
+                submission = msgspec.structs.replace(submission, cost=cost)
+                movement = submitted(
+                    request.message, request.attempt, request.tenant, channel, submission
+                )
+                assert movement is not None
+                self._spending.enter(held, movement)
+                return submission
+        self._spending.give_back(request.tenant, held)
+        return submission
+
+
+def begun_before(attempts: AttemptJournal) -> Refused:
+    """The Refused of a channel whose attempts are kept in this journal."""
+
+    async def refused(request: DeliveryRequest, refusal: Submission) -> Submission:
+        if not await attempts.begin(request.message, request.attempt):
+            return await attempts.outcome(request.message, request.attempt)
+        await attempts.settle(request.message, request.attempt, refusal)
+        return refusal
+
+    return refused
+
+
+def _refusal(answer: Answer, now: datetime) -> Submission:
+    if answer is Answer.NEVER:
+        failure = Failure(FailureCode.INSUFFICIENT_FUNDS)
+        return Submission(SubmissionState.FAILED, at=now, failure=failure)
+    failure = Failure(
+        FailureCode.INSUFFICIENT_FUNDS, detail="waiting for what is set aside for other messages"
+    )
+    return Submission(SubmissionState.BUSY, at=now, failure=failure, retry_after=ASK_AGAIN)
+
+
+def _segments(channel: str, request: DeliveryRequest) -> int:
+    if channel != "sms":
+        return 1
+    try:
+        return max(count_segments(request.content.text)[1], 1)
+    except ValueError:
+        # No short message can carry it; whoever cuts it will say so.
+        return 1

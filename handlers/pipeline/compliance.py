@@ -1,0 +1,136 @@
+"""The fifth layer: who a message may come from, when it may come, what it must say."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+import msgspec
+
+from domain.compliance.opt_out_hint import says_how_to_end
+from domain.compliance.quiet_hours import INTERRUPTING, hours_for, next_allowed
+from domain.compliance.rules import ComplianceRules
+from domain.compliance.senders import CODES as SENDER_CODES
+from domain.compliance.senders import Senders
+from domain.content_rules import Action
+from domain.message import Category, MessageOrder
+from domain.numbering.number import NOTHING, NumberFacts, facts
+from domain.verdict import Outcome, Verdict
+from handlers.api.problems import FieldError, Problem
+from handlers.pipeline.draft import Draft
+
+_PASS: Final = Verdict("compliance")
+_NO_HINT: Final = "opt_out_hint_missing"
+
+
+class SenderSource(Protocol):
+    """Where all tenants' senders are, in memory."""
+
+    @property
+    def value(self) -> Senders:
+        """As they are now."""
+
+
+class Compliance:
+    """Checks senders, categories and quiet hours, in this order: what is refused in any case is
+    not first put off."""
+
+    name: Final = "compliance"
+
+    def __init__(self, senders: SenderSource) -> None:
+        self._senders = senders
+
+    def check(self, draft: Draft) -> Verdict:
+        """Raises Problem `compliance_refused`. A message that would come in quiet hours is put off
+        to their end, unless that leaves its plan no time."""
+        order, rules = draft.order, draft.tenant.compliance
+        number = order.to.get("sms") or order.to.get("whatsapp")
+        known = NOTHING if number is None else facts(number)
+        flags: list[str] = []
+        faults: list[FieldError] = []
+        self._check_senders(order, rules, known.country, faults, flags)
+        if order.category is Category.MARKETING:
+            _check_hint(order, rules, faults, flags)
+        if faults:
+            raise Problem("compliance_refused", errors=faults)
+        if order.category is not Category.OTP:
+            deferred = _out_of_quiet_hours(draft, rules, known, flags)
+            if deferred is not None:
+                return deferred
+        return Verdict("compliance", Outcome.PASS, flags[0], ", ".join(flags)) if flags else _PASS
+
+    def _check_senders(
+        self,
+        order: MessageOrder,
+        rules: ComplianceRules,
+        country: str | None,
+        faults: list[FieldError],
+        flags: list[str],
+    ) -> None:
+        for index, step in enumerate(order.plan):
+            if step.sender is None or step.channel != "sms":
+                continue
+            finding = self._senders.value.check(order.tenant, step.sender, country, rules.senders)
+            if finding is None:
+                continue
+            if finding.action is Action.REFUSE:
+                where = f"/plan/{index}/sender"
+                faults.append(FieldError(finding.code, SENDER_CODES[finding.code], where))
+            else:
+                flags.append(finding.code)
+
+
+def _check_hint(
+    order: MessageOrder, rules: ComplianceRules, faults: list[FieldError], flags: list[str]
+) -> None:
+    if rules.opt_out_hint is Action.ALLOW or all(step.channel != "sms" for step in order.plan):
+        return
+    if says_how_to_end(order.content.text):
+        return
+    if rules.opt_out_hint is Action.REFUSE:
+        detail = "Say how to end it, such as: Reply STOP to opt out."
+        faults.append(FieldError(_NO_HINT, detail, "/content/text"))
+    else:
+        flags.append(_NO_HINT)
+
+
+def _out_of_quiet_hours(
+    draft: Draft, rules: ComplianceRules, known: NumberFacts, flags: list[str]
+) -> Verdict | None:
+    """The verdict on a message that had to be put off, None when it may come."""
+    order = draft.order
+    marketing = order.category is Category.MARKETING
+    own = rules.marketing if marketing else rules.transactional
+    hours = hours_for(own, known.country, order.category)
+    if not hours or order.plan[0].channel not in INTERRUPTING:
+        return None
+    zones = _zones(draft, rules, known)
+    if not zones:
+        flags.append("time_zone_unknown")
+        return None
+    due = order.send_at or order.accepted_at
+    allowed = next_allowed(due, hours, zones)
+    if allowed == due:
+        return None
+    needed = timedelta(seconds=sum(step.timeout for step in order.plan))
+    if allowed is None or allowed + needed > order.expires_at:
+        raise Problem("compliance_refused", errors=[_outlasts(allowed)])
+    draft.order = msgspec.structs.replace(order, send_at=allowed)
+    until = f"until {allowed:%Y-%m-%dT%H:%M:%SZ} by the clock of {zones[0]}"
+    more = f" and {len(zones) - 1} more" if len(zones) > 1 else ""
+    return Verdict("compliance", Outcome.DEFER, "quiet_hours", until + more)
+
+
+def _zones(draft: Draft, rules: ComplianceRules, known: NumberFacts) -> tuple[str, ...]:
+    said = draft.body.recipient
+    if said is not None and said.time_zone is not None:
+        return (said.time_zone,)
+    if known.zones:
+        return known.zones
+    return () if rules.time_zone is None else (rules.time_zone,)
+
+
+def _outlasts(allowed: datetime | None) -> FieldError:
+    end = "" if allowed is None else f" They end at {allowed:%Y-%m-%dT%H:%M:%SZ}."
+    detail = "Quiet hours leave the plan no time before the message expires." + end
+    return FieldError("quiet_hours_outlast_ttl", detail, "/ttl")

@@ -1,0 +1,374 @@
+"""Events reach endpoints in order, one endpoint's trouble stays its own, and nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from adapters.callbacks.sender import CallbackForbidden, CallbackRefused
+from adapters.store import audit
+from adapters.store.change import looking
+from domain.callback import (
+    CONCURRENCY,
+    ENDS,
+    MIN_TRIES,
+    PATIENCE,
+    TRIP,
+    EventType,
+    origin_endpoint,
+    pause_after,
+    probe_pause_after,
+)
+from domain.message import Level
+from domain.timeline import Entry, Event, Status
+from tests.unit.callbacks.conftest import AT, GONE, REFUSED, TENANT, Post, an_order
+from tests.waiting import eventually
+
+ONE, TWO = "https://one.example", "https://two.example"
+ALL = frozenset(EventType)
+FOLLOWED = an_order(tell=("message.submitted", "message.attempt_failed"))
+
+
+async def test_each_endpoint_is_told_the_events_that_it_wants(post: Post):
+    ends = post.endpoint("one")
+    progress = post.endpoint("two", frozenset({EventType.SUBMITTED}))
+    await post.end("msg_1", FOLLOWED)
+    assert set(post.woken) == {ends.id, progress.id}
+    assert await post.pump.run(ends.id) is None
+    assert await post.pump.run(progress.id) is None
+    assert post.receivers.got(ONE) == ["msg_1.ended"]
+    assert post.receivers.got(TWO) == ["msg_1.1"]
+
+
+async def test_a_tenant_without_endpoints_costs_no_row(post: Post):
+    post.endpoint("one", tenant="globex")
+    await post.end("msg_1", FOLLOWED)
+    assert post.woken == []
+    assert await post.events.waiting() == []
+
+
+async def test_an_end_that_is_logged_twice_is_told_once(post: Post):
+    endpoint = post.endpoint()
+    await post.end("msg_1")
+    await post.pump.run(endpoint.id)
+    await post.end("msg_1")
+    await post.pump.run(endpoint.id)
+    assert post.receivers.got(ONE) == ["msg_1.ended"]
+
+
+async def test_events_of_a_message_wait_behind_one_that_failed(post: Post):
+    endpoint = post.endpoint("one", ALL)
+    post.receivers.refused_events["msg_1.1"] = REFUSED
+    await post.end("msg_1", FOLLOWED)
+    await post.end("msg_2", FOLLOWED)
+    pause = await post.pump.run(endpoint.id)
+    assert pause == pytest.approx(pause_after(1), rel=0.2)
+    assert sorted(post.receivers.got(ONE)) == ["msg_1.1", "msg_2.1", "msg_2.ended"]
+    # Later events of the first message may come any time: they wait, too.
+    late = post.outbox.late(
+        "msg_1",
+        FOLLOWED,
+        Status.FAILED,
+        Entry(AT, Event.RECEIPT, level=Level.DELIVERED, receipt_id="r1", late=True),
+    )
+    await post.store_all(late)
+    assert await post.pump.run(endpoint.id) > 0
+    del post.receivers.refused_events["msg_1.1"]
+    post.clock.ahead = 10
+    while await post.pump.run(endpoint.id) is not None:
+        pass
+    of_the_first = [name for name in post.receivers.got(ONE) if name.startswith("msg_1")]
+    assert of_the_first[:3] == ["msg_1.1", "msg_1.1", "msg_1.ended"]
+    assert of_the_first[3].startswith("msg_1.late.")
+    assert set((await post.states(endpoint.id)).values()) == {"delivered"}
+
+
+async def test_an_event_that_is_refused_does_not_hold_up_other_messages(post: Post):
+    endpoint = post.endpoint()
+    post.receivers.refused_events["msg_0.ended"] = REFUSED
+    for number in range(40):
+        await post.end(f"msg_{number}")
+    assert await post.pump.run(endpoint.id) > 0
+    states = await post.states(endpoint.id)
+    assert states.pop("msg_0.ended") == "waiting"
+    assert set(states.values()) == {"delivered"}
+
+
+async def test_a_dead_endpoint_is_tried_with_one_event_at_a_time(post: Post):
+    endpoint = post.endpoint()
+    post.receivers.failing[ONE] = REFUSED
+    for number in range(200):
+        await post.end(f"msg_{number}")
+    pause = await post.pump.run(endpoint.id)
+    tried = len(post.receivers.posts)
+    assert TRIP <= tried <= TRIP + CONCURRENCY
+    assert 0 < pause <= probe_pause_after(tried) * 1.1
+    assert await post.pump.run(endpoint.id) > 0
+    assert len(post.receivers.posts) == tried, "nothing is posted before its time"
+    post.clock.ahead += 700
+    assert await post.pump.run(endpoint.id) > 0
+    assert len(post.receivers.posts) == tried + 1
+    assert (await post.events.backlog(endpoint.id)).waiting == 200
+
+
+async def test_what_waited_for_a_dead_endpoint_is_told_when_it_is_back(post: Post):
+    endpoint = post.endpoint()
+    post.receivers.failing[ONE] = REFUSED
+    for number in range(60):
+        await post.end(f"msg_{number}")
+    await post.pump.run(endpoint.id)
+    post.receivers.failing.clear()
+    post.clock.ahead += 700
+    while await post.pump.run(endpoint.id) is not None:
+        pass
+    assert set((await post.states(endpoint.id)).values()) == {"delivered"}
+    health = await post.events.health(endpoint.id)
+    assert (health.failures, health.failing_since, health.error) == (0, None, None)
+
+
+async def test_a_poisoned_event_does_not_keep_an_endpoint_down(post: Post):
+    endpoint = post.endpoint()
+    post.receivers.failing[ONE] = REFUSED
+    for number in range(30):
+        await post.end(f"msg_{number}")
+    await post.pump.run(endpoint.id)
+    post.receivers.failing.clear()
+    post.receivers.refused_events["msg_0.ended"] = REFUSED
+    for _ in range(4):
+        post.clock.ahead += 700
+        await post.pump.run(endpoint.id)
+    states = await post.states(endpoint.id)
+    assert states.pop("msg_0.ended") == "waiting"
+    assert set(states.values()) == {"delivered"}
+
+
+async def test_a_slow_endpoint_has_a_bound_and_is_nobody_elses_wait(post: Post):
+    slow, quick = post.endpoint("one"), post.endpoint("two")
+    post.receivers.held[ONE] = asyncio.Event()
+    for number in range(50):
+        await post.end(f"msg_{number}")
+    running = asyncio.create_task(post.pump.run(slow.id))
+    await eventually(lambda: post.receivers.at_once.get(ONE) == CONCURRENCY)
+    assert await post.pump.run(quick.id) is None
+    assert len(post.receivers.got(TWO)) == 50
+    post.receivers.held[ONE].set()
+    assert await running is None
+    assert post.receivers.most[ONE] == CONCURRENCY
+
+
+async def test_an_endpoint_that_fails_for_days_is_disabled_and_its_backlog_stays(post: Post):
+    endpoint = post.endpoint()
+    post.receivers.failing[ONE] = REFUSED
+    for number in range(20):
+        await post.end(f"msg_{number}")
+    for _ in range(MIN_TRIES + 2):
+        post.clock.ahead += 700
+        await post.pump.run(endpoint.id)
+    post.sections.refresh()
+    assert post.endpoints.value.get(endpoint.id).enabled, "it has not failed for days"
+    post.clock.ahead += PATIENCE.total_seconds()
+    assert await post.pump.run(endpoint.id) is None
+    post.sections.refresh()
+    disabled = post.endpoints.value.get(endpoint.id)
+    assert not disabled.enabled
+    assert disabled.disabled_because == "it has failed for 3 days: HTTP 500"
+    assert set((await post.states(endpoint.id)).values()) == {"waiting"}
+    with looking(post.where) as database:
+        newest = audit.entries(database, tenant=TENANT, limit=1)[0]
+    assert (newest.actor, newest.action, newest.subject) == (
+        "hermes",
+        "callback.disable",
+        endpoint.id,
+    )
+
+    tried = len(post.receivers.posts)
+    assert await post.pump.run(endpoint.id) is None
+    assert len(post.receivers.posts) == tried
+
+    post.receivers.failing.clear()
+    post.store.change(TENANT, endpoint.id, "key:test", enabled=True)
+    # Nobody has told this process: it looks before it believes that an endpoint is disabled.
+    while await post.pump.run(endpoint.id) is not None:
+        pass
+    assert set((await post.states(endpoint.id)).values()) == {"delivered"}
+
+
+async def test_an_endpoint_that_is_gone_is_disabled_at_once(post: Post):
+    endpoint = post.endpoint()
+    post.receivers.failing[ONE] = GONE
+    await post.end("msg_1")
+    assert await post.pump.run(endpoint.id) is None
+    post.sections.refresh()
+    assert (
+        post.endpoints.value.get(endpoint.id).disabled_because == "the endpoint answered 410 Gone"
+    )
+    assert await post.states(endpoint.id) == {"msg_1.ended": "waiting"}
+
+
+async def test_an_event_that_is_refused_for_days_is_given_up_and_may_be_replayed(post: Post):
+    endpoint = post.endpoint()
+    post.receivers.refused_events["msg_bad.ended"] = REFUSED
+    await post.end("msg_bad")
+    for number in range(MIN_TRIES + 2):
+        await post.end(f"msg_{number}")
+        post.clock.ahead += 7200
+        await post.pump.run(endpoint.id)
+    assert (await post.states(endpoint.id))["msg_bad.ended"] == "waiting"
+    post.clock.ahead += PATIENCE.total_seconds()
+    await post.end("msg_well")
+    await post.pump.run(endpoint.id)
+    assert (await post.states(endpoint.id))["msg_bad.ended"] == "given_up"
+    post.receivers.refused_events.clear()
+    assert await post.events.replay(endpoint.id, TENANT, state="given_up", since=0) == 1
+    await post.pump.run(endpoint.id)
+    assert (await post.states(endpoint.id))["msg_bad.ended"] == "delivered"
+
+
+async def test_a_receiver_that_asks_for_patience_gets_it(post: Post):
+    endpoint = post.endpoint()
+    post.receivers.failing[ONE] = CallbackRefused("HTTP 429", status=429, retry_after=120)
+    await post.end("msg_1")
+    assert 100 < await post.pump.run(endpoint.id) < 140
+
+
+@pytest.mark.parametrize("which", ["one", "since"])
+async def test_a_replay_keeps_ids_and_takes_nobody_elses_events(post: Post, which: str):
+    endpoint, other = post.endpoint("one"), post.endpoint("two")
+    for name in ("msg_1", "msg_2"):
+        await post.end(name)
+    for one in (endpoint, other):
+        await post.pump.run(one.id)
+    before = len(post.receivers.posts)
+    asked = {"event": "msg_1.ended"} if which == "one" else {"since": 0.0}
+    expected = ["msg_1.ended"] if which == "one" else ["msg_1.ended", "msg_2.ended"]
+    assert await post.events.replay(endpoint.id, "globex", **asked) == 0
+    assert await post.events.replay(endpoint.id, TENANT, **asked) == len(expected)
+    await post.pump.run(endpoint.id)
+    await post.pump.run(other.id)
+    again = post.receivers.posts[before:]
+    assert sorted(again) == [(ONE, name) for name in expected]
+
+
+async def test_a_removed_endpoint_is_told_nothing_more(post: Post):
+    endpoint = post.endpoint()
+    await post.end("msg_1")
+    post.store.remove(TENANT, endpoint.id, "key:test")
+    post.sections.refresh()
+    assert await post.pump.run(endpoint.id) is None
+    assert post.receivers.posts == []
+    assert await post.events.waiting() == []
+
+
+async def test_an_endpoint_made_by_another_process_is_not_taken_for_a_removed_one(post: Post):
+    made, _ = post.store.create(TENANT, ONE, ENDS, "", "key:test")
+    row = (made.id, "msg_1.ended", TENANT, "msg_1", "message.failed", None, b"{}", 0.0, 0.0)
+    from adapters.callbacks.events import INSERT
+
+    await post.events.add((INSERT, row))
+    assert await post.pump.run(made.id) is None
+    assert post.receivers.got(ONE) == ["msg_1.ended"]
+
+
+async def test_a_messages_own_address_is_told_the_end_signed_by_the_tenant(post: Post):
+    url = "https://shop.example/told?order=7"
+    await post.end("msg_1", an_order(status_callback=url))
+    [origin] = post.woken
+    assert origin == origin_endpoint(TENANT, "https://shop.example/elsewhere")
+    assert await post.pump.run(origin) is None
+    assert post.receivers.got(url) == ["msg_1.ended"]
+    assert post.receivers.signed_with == [("whsec_of_the_tenant",)]
+    assert await post.events.addresses(TENANT) == [(origin, "https://shop.example")]
+
+
+async def test_a_messages_own_address_that_is_forbidden_is_not_tried_for_days(post: Post):
+    url = "https://shop.example/told"
+    post.receivers.failing[url] = CallbackForbidden("10.0.0.1 is not a public address")
+    await post.end("msg_1", an_order(status_callback=url))
+    assert await post.pump.run(post.woken[0]) is None
+    assert await post.states(post.woken[0]) == {"msg_1.ended": "given_up"}
+
+
+async def test_both_secrets_sign_during_the_grace_and_only_the_new_one_after(post: Post):
+    from datetime import timedelta
+
+    endpoint = post.endpoint()
+    [old] = post.endpoints.value.secrets(endpoint.id, post.clock())
+    new = post.store.rotate(TENANT, endpoint.id, timedelta(hours=1), "key:test")
+    post.endpoints.refresh()
+    await post.end("msg_1")
+    await post.pump.run(endpoint.id)
+    post.clock.ahead = 3700
+    await post.end("msg_2")
+    await post.pump.run(endpoint.id)
+    assert post.receivers.signed_with == [(new, old), (new,)]
+
+
+async def test_a_run_ends_in_time_and_says_that_there_is_more(post: Post):
+    from adapters.callbacks.pump import Pump
+
+    endpoint = post.endpoint()
+    for number in range(3):
+        await post.end(f"msg_{number}")
+    pump = Pump(post.events, post.endpoints, post.receivers, None, budget=0, clock=post.clock)
+    assert await pump.run(endpoint.id) == 0
+    assert post.receivers.posts == []
+
+
+async def test_what_comes_during_a_run_is_told_by_that_run(post: Post):
+    endpoint = post.endpoint()
+    post.receivers.held[ONE] = asyncio.Event()
+    await post.end("msg_1")
+    running = asyncio.create_task(post.pump.run(endpoint.id))
+    await eventually(lambda: post.receivers.posts)
+    await post.end("msg_2")
+    assert post.pump.look_again(endpoint.id)
+    post.receivers.held.pop(ONE).set()
+    assert await running is None
+    assert post.receivers.got(ONE) == ["msg_1.ended", "msg_2.ended"]
+    assert not post.pump.look_again(endpoint.id)
+
+
+async def test_the_sweep_finds_every_endpoint_with_a_backlog(post: Post):
+    waiting = {post.endpoint(name).id for name in ("one", "two")}
+    idle = post.endpoint("three", frozenset({EventType.CANCELED}))
+    for number in range(3):
+        await post.end(f"msg_{number}")
+    found = await post.events.waiting()
+    assert set(found) == waiting
+    assert len(found) == 2
+    assert idle.id not in found
+
+
+async def test_old_events_are_dropped(post: Post):
+    from adapters.callbacks.events import INSERT
+
+    endpoint = post.endpoint()
+    old = (endpoint.id, "msg_0.ended", TENANT, "msg_0", "message.sent", None, b"{}", 0.0, None)
+    await post.events.add((INSERT, old))
+    await post.end("msg_1")
+    await post.events.prune()
+    assert list(await post.states(endpoint.id)) == ["msg_1.ended"]
+
+
+@pytest.mark.parametrize(
+    ("tries", "asked", "pause"),
+    [
+        (1, None, 5),
+        (2, None, 10),
+        (10, None, 2560),
+        (11, None, 3600),
+        (99, None, 3600),
+        (1, 60, 60),
+        (1, 1, 5),
+        (1, 99_999, 3600),
+    ],
+)
+def test_pauses_double_up_to_an_hour(tries: int, asked: float | None, pause: float):
+    assert pause_after(tries, asked) == pause
+
+
+def test_an_endpoint_that_is_down_is_tried_every_ten_minutes_at_least():
+    pauses = [probe_pause_after(failures) for failures in range(1, 40)]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 600
