@@ -39,6 +39,25 @@ class Defaults(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     senders: dict[str, str] = {}
     dedup_window: Annotated[int, msgspec.Meta(ge=1, le=86_400)] | None = None
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for a sender that its channel does not take."""
+        if self.senders:
+            _check_senders(self.senders)
+
+
+def _check_senders(senders: dict[str, str]) -> None:
+    # Late: the channels know messages, and those know recipients.
+    from domain.channels import CHANNELS, SenderProblem
+
+    for channel, sender in senders.items():
+        rules = CHANNELS.get(channel)
+        if rules is None:
+            raise ValueError(f"there is no channel {channel}")
+        try:
+            rules.parse_sender(sender)
+        except SenderProblem as problem:
+            raise ValueError(problem.detail) from None
+
 
 _LANGUAGES: Final[dict[str, str]] = {
     "ar": "AE BH DZ EG IQ JO KW LB LY MA OM QA SA SD SY TN YE",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
@@ -140,6 +140,10 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     route: RouteChoice | None = None
 
 
+INTERRUPTING: Final = frozenset(("sms", "whatsapp", "push"))
+"""Channels that make a telephone ring: quiet hours are for these. A mail waits to be read."""
+
+
 class Quiet(msgspec.Struct, frozen=True, array_like=True):
     """A time in which the recipient's telephone is to be left alone."""
 
@@ -155,7 +159,8 @@ class MessageOrder(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     the client sent it and tells a repeated request from a different one under the same
     idempotency key. `fresh` says that nobody can have handed the message over before: its id is
     new, or guarded by an idempotency key of Restate's. `verdicts` are what the layers of the
-    pipeline found.
+    pipeline found, and `recipient` what is known about whom it is for. A step on one of the
+    INTERRUPTING channels whose turn comes in one of the `quiet` times waits for its end.
     `tell` are the callback events before the end that an endpoint of the tenant wants
     (`domain.callback.PROGRESS`); a message that nobody follows so closely has none and does no work
     for it.
@@ -181,3 +186,11 @@ class MessageOrder(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     verdicts: tuple[Verdict, ...] = ()
     recipient: Recipient | None = None
     quiet: tuple[Quiet, ...] = ()
+
+    def quiet_until(self, channel: str, moment: datetime) -> datetime | None:
+        """When a channel may be used, if it may not be at this moment."""
+        if channel in INTERRUPTING:
+            for quiet in self.quiet:
+                if quiet.start <= moment < quiet.end:
+                    return quiet.end
+        return None

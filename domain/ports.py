@@ -98,8 +98,8 @@ class MessageLog(Protocol):
     async def late_receipt(self, message_id: str, entry: Entry) -> None:
         """Add a receipt that came after the end; the same entry is added once."""
 
-    async def get(self, message_id: str) -> LoggedMessage | None:
-        """The message's row with its late receipts."""
+    async def get(self, message_id: str, *, tenant: str | None = None) -> LoggedMessage | None:
+        """The message's row with its late receipts; only if it is this `tenant`'s."""
 
     async def list(self, query: MessageQuery) -> list[LoggedMessage]:
         """A tenant's newest messages first."""
@@ -168,6 +168,10 @@ class Pressure(Protocol):
     async def admit(self, tenant: str, channel: str, category: Category) -> float:
         """Whether a message may be handed over whose first step is this channel, and is due now:
         0 when it may, perhaps after a pause, otherwise seconds after which to ask again."""
+
+    def standstill(self, channel: str) -> str | None:
+        """Why nothing at all gets through on this channel now, for people; None while it does, or
+        while nobody knows."""
 
     def accepted(self, tenant: str, channel: str) -> None:
         """A message that was admitted has been handed over."""

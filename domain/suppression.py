@@ -19,7 +19,6 @@ from domain.channels import CHANNELS
 from domain.channels.rules import AddressProblem
 from domain.failures import Failure, FailureCode
 from domain.message import Category
-from domain.mode import Mode
 
 EVERYBODY: Final = ""
 """In the place of a tenant: the operator's own list, which holds for all of them."""
@@ -32,12 +31,6 @@ _BITS: Final[dict[Category, int]] = {
 }
 _ALL: Final = frozenset(Category)
 _BUT_OTP: Final = frozenset({Category.TRANSACTIONAL, Category.MARKETING})
-
-
-def list_of(tenant: str, mode: Mode) -> str:
-    """Whose list counts for a key of a tenant: test keys have one of their own, which nobody's
-    live messages see."""
-    return tenant if mode is Mode.LIVE else f"{tenant}~test"
 
 
 class Reason(str, Enum):

@@ -35,6 +35,7 @@ class Event(str, Enum):
 
     ACCEPTED = "accepted"
     SCHEDULED = "scheduled"
+    QUIET_HOURS = "quiet_hours"  # the next step waits for the end of the recipient's
     STEP = "step"  # the cascade turned to a step's channel
     SUBMITTED = "submitted"  # a provider took the attempt
     DEFERRED = "deferred"  # the provider is busy: the message waits, nothing was sent

@@ -16,12 +16,10 @@ class Outcome(str, Enum):
     REFUSE = "refuse"
 
 
-class Verdict(
-    msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, forbid_unknown_fields=True
-):
+class Verdict(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """One layer's finding. `code` names the rule that applied, `detail` says it to a person.
 
-    Written as a short array: nine of them travel with every message.
+    Nine of them travel with every message: what says nothing is left out.
     """
 
     layer: str

@@ -7,20 +7,24 @@ Restate; from there nothing is lost, whatever dies.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
-from restate import Context, InvocationRetryPolicy, RunOptions, Service
+from restate import Context, InvocationRetryPolicy, Service
 
 from adapters.restate.serde import JsonSerde
+from adapters.suppression.automatic import CHANNEL
 from adapters.wasm import reference
-from adapters.wasm.contract import InboundText, Report, Reported, Webhook
+from adapters.wasm.contract import InboundText, OptOut, Report, Reported, Webhook
+from adapters.wasm.runtime.faults import AdapterFailed
 from domain.delivery import Receipt
 from domain.failures import Failure
 from domain.inbound import InboundDelivery, InboundMessage, Routes, delivery_of, inbound_id
 from domain.message import Moment
+from domain.suppression import Reason, is_hard_bounce
+from handlers.unread import UnreadNotes, until_read
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +37,8 @@ _RETRIES = InvocationRetryPolicy(
     max_attempts=20,
     on_max_attempts="pause",
 )
-"""About two hours, then it waits for a person: an adapter that cannot read its provider's reports
-can be mended, and the report is still there."""
+"""About two hours, then it waits for a person: it is Hermes that has failed. An adapter that has is
+no failure of the invocation's, see `handlers/unread.py`."""
 
 _SHOWN_FOR = timedelta(hours=1)
 
@@ -53,10 +57,14 @@ class WebhookCall(msgspec.Struct, frozen=True):
 
 
 class Told(msgspec.Struct):
-    """Who is to hear what: messages by their id, deliveries by their idempotency key."""
+    """Who is to hear what: messages by their id, deliveries by their idempotency key. Whoever got
+    one of the `unwanted` messages is to be left alone. Nobody hears anything of a webhook that the
+    adapter could not read: `failed` is the kind of its failure."""
 
     receipts: list[tuple[str, Receipt]] = []
     deliveries: list[tuple[str, InboundDelivery]] = []
+    unwanted: list[tuple[str, Reason]] = []
+    failed: str | None = None
 
 
 class AdapterHost(Protocol):
@@ -66,6 +74,9 @@ class AdapterHost(Protocol):
         """What the adapter finds in a webhook. Raises AdapterFailed."""
 
 
+Suppress = Callable[[str, str, str, Reason], Awaitable[None]]
+"""Of tenant, adapter, message and reason. Does nothing where the adapter did not carry the message
+as e-mail."""
 CALL: JsonSerde[WebhookCall] = JsonSerde(WebhookCall)
 _TOLD: JsonSerde[Told] = JsonSerde(Told)
 _encode = msgspec.json.Encoder().encode
@@ -76,10 +87,14 @@ def create_adapter_reports(
     reference_key: bytes,
     routes: Routes,
     heard: Callable[[str, Receipt], None] = lambda message, receipt: None,
+    suppress: Suppress | None = None,
+    *,
+    unread: UnreadNotes,
 ) -> Service:
     """The service that reads webhooks. `reference_key` is what our references are signed with,
     `routes` says whose a message from a person is. `heard` is told each receipt with its message,
-    perhaps twice."""
+    perhaps twice; `suppress` puts the recipients of messages on their tenant's list; `unread` is
+    told what could not be read."""
     reports = Service(
         SERVICE,
         inactivity_timeout=timedelta(minutes=1),
@@ -93,21 +108,33 @@ def create_adapter_reports(
         """Tell each message what was reported, and each tenant what people wrote."""
 
         async def look() -> Told:
-            found = told(
-                call,
-                await host.report(call.tenant, call.adapter, call.webhook),
-                reference_key,
-                routes,
-            )
+            try:
+                reported = await host.report(call.tenant, call.adapter, call.webhook)
+            except AdapterFailed as error:
+                logger.warning(
+                    "%s of %s cannot read a webhook: %s", call.adapter, call.tenant, error.kind
+                )
+                return Told(failed=error.kind)
+            found = told(call, reported, reference_key, routes)
             for message, receipt in found.receipts:
                 heard(message, receipt)
             return found
 
-        found = await ctx.run_typed("read it", look, RunOptions(serde=_TOLD))
+        found = await until_read(ctx, call, look, _TOLD, unread)
+        if found is None:
+            return
         for message, receipt in found.receipts:
             ctx.generic_send("Message", "receipt", _encode(receipt), key=message)
         for key, delivery in found.deliveries:
             ctx.generic_send("Inbound", "deliver", _encode(delivery), idempotency_key=key)
+        if suppress is not None and found.unwanted:
+            unwanted = found.unwanted
+
+            async def leave_alone() -> None:
+                for message, reason in unwanted:
+                    await suppress(call.tenant, call.adapter, message, reason)
+
+            await ctx.run_typed("suppress", leave_alone)
 
     return reports
 
@@ -123,6 +150,9 @@ def told(call: WebhookCall, reported: Reported, reference_key: bytes, routes: Ro
             continue
         receipt = receipt_of(report, attempted.attempt, call.adapter, call.received_at)
         found.receipts.append((attempted.message, receipt))
+        reason = _unwanted(report, receipt)
+        if reason is not None:
+            found.unwanted.append((attempted.message, reason))
     for text in reported.inbound:
         delivery = _delivery(text, call, routes)
         if delivery is None:
@@ -153,6 +183,21 @@ def receipt_of(report: Report, attempt: int, adapter: str, received_at: datetime
         id=f"{adapter}/{report.id}",
         final=report.final,
     )
+
+
+_REASONS: Final[dict[OptOut, Reason]] = {
+    "complaint": Reason.COMPLAINT,
+    "unsubscribe": Reason.UNSUBSCRIBE,
+}
+
+
+def _unwanted(report: Report, receipt: Receipt) -> Reason | None:
+    """Why a recipient is to be left alone after a report."""
+    if report.opt_out is not None:
+        return _REASONS[report.opt_out]
+    if receipt.failure is not None and is_hard_bounce(CHANNEL, receipt.failure):
+        return Reason.HARD_BOUNCE
+    return None
 
 
 def _cut(text: str | None, most: int) -> str | None:

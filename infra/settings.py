@@ -96,8 +96,10 @@ class Adapters(Section):
 
     Each is asked for its health every `health_interval` seconds. `reroute` maps a provider's host
     to the address of a stand-in, for development: `{"api.twilio.com" = "http://127.0.0.1:8031"}`.
+    `log_guests` writes down what tenants' own adapters log, which may be what messages say.
     """
 
+    log_guests: bool = False
     health_interval: Annotated[float, Field(ge=1, le=3600)] = 30.0
     reroute: dict[str, str] = Field(default_factory=dict)
 

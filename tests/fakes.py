@@ -64,9 +64,10 @@ class FakeLog:
         if entry not in row.late:
             self.rows[message_id] = replace(row, late=(*row.late, entry))
 
-    async def get(self, message_id: str) -> LoggedMessage | None:
+    async def get(self, message_id: str, *, tenant: str | None = None) -> LoggedMessage | None:
         self._check()
-        return self.rows.get(message_id)
+        row = self.rows.get(message_id)
+        return None if row is not None and tenant not in (None, row.tenant) else row
 
     async def list(self, query: MessageQuery) -> list[LoggedMessage]:
         self._check()

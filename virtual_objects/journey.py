@@ -97,6 +97,7 @@ class Journey:
         """Whether the recipient might have had the message already when it was last handed over:
         what became known later does not call it back."""
         self.step_failure: Failure | None = None
+        self._refusals: dict[FailureCode | None, Failure | None] = {}
         self._busy = False
         self._unsettled = False
         self._unknown: set[int] = set()
@@ -162,6 +163,17 @@ class Journey:
         await self._ctx.run_typed("log the start", self._log_start)
         return None
 
+    def rest(self, channel: str, until: datetime) -> None:
+        """Let the next step wait for the end of the recipient's quiet hours; `next` says
+        TimedOut then."""
+        self.note(Event.QUIET_HOURS, self.now, channel=channel)
+        if not self.record.refs:
+            self._open(WAITING)
+        self.save()
+        self._due = until
+        self._time_is_up = False
+        self._timeout = self._ctx.sleep(max(until - self.now, timedelta(0)))
+
     # Steps and attempts
 
     def turn_to(self, step: Step) -> None:
@@ -173,6 +185,7 @@ class Journey:
         self.resends = 0
         self.tries = 0
         self.step_failure = None
+        self._refusals = {}
         self.record.channel = step.channel
         self.note(
             Event.STEP, self.now, step=self._step_number, channel=step.channel, route=step.route
@@ -419,12 +432,24 @@ class Journey:
         """Remember why the message has not arrived so far."""
         self.record.failure = self.step_failure = failure
 
+    @property
+    def refused_for(self) -> Failure | None:
+        """Why the step's every try was refused, where that was always the same; the last time's."""
+        if self._call is not None or len(self._refusals) != 1:
+            return None
+        return next(iter(self._refusals.values()))
+
     def note_submission(self, event: Event, submission: Submission, **facts: Any) -> None:
         """Add a submission's answer to the timeline.
 
         A provider that is busy for the same reason in a row is one line, and so is one that fails
         again and again: a step may try for days.
         """
+        failure = submission.failure
+        if submission.state not in (SubmissionState.FAILED, SubmissionState.BUSY):
+            self._refusals[None] = None
+        elif failure is not None and failure.code is not FailureCode.TOO_LATE:
+            self._refusals[failure.code] = failure
         if submission.state in (SubmissionState.FAILED, SubmissionState.BUSY):
             self._open_attempts.discard(self.attempt)
             busy = submission.state is SubmissionState.BUSY

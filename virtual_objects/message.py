@@ -26,7 +26,7 @@ from domain.cascade import (
 from domain.channels import CHANNELS
 from domain.delivery import Cancel, Receipt, Submission, SubmissionState
 from domain.failures import Failure, FailureCode
-from domain.message import DeliveryPolicy, MessageOrder, Step
+from domain.message import INTERRUPTING, DeliveryPolicy, MessageOrder, Step
 from domain.ports import MessageLog
 from domain.providers import Turn
 from domain.timeline import RECEIPTS_LISTED, Entry, Event, Record, Snapshot, Status
@@ -169,11 +169,44 @@ async def walk(journey: Journey) -> Status:
         at_most_once = order.policy is DeliveryPolicy.AT_MOST_ONCE
         if at_most_once and journey.may_have_arrived_by(step.channel):
             continue
+        status = await rest(journey, step)
+        if status is not None:
+            return status
         status = await take(journey, step)
         await journey.leave_step()
         if status is not None:
             return status
     return status_when_exhausted(journey.record.level, journey.record.failure)
+
+
+async def rest(journey: Journey, step: Step) -> Status | None:
+    """Wait with a step while the recipient's telephone is to be left alone.
+
+    Returns the message's final status, if it came to its end meanwhile, or None.
+    """
+    if not journey.order.quiet or step.channel not in INTERRUPTING:
+        return None
+    # The true time: after an outage, the book may believe that it is still day.
+    until = journey.order.quiet_until(step.channel, await journey.clock())
+    if until is None:
+        return None
+    journey.rest(step.channel, min(until, journey.order.expires_at))
+    while True:
+        match happening := await journey.next():
+            case TimedOut():
+                if not journey.expired:
+                    return None
+                journey.record.failure = Failure(FailureCode.TTL_EXPIRED)
+                return Status.EXPIRED
+            case Cancel():
+                return cancel(journey, happening)
+            case Receipt(level=level):
+                # Of a step before, on another channel.
+                journey.note_receipt(happening)
+                if level is not None and level.reaches(journey.step_of(happening).success):
+                    return status_when_reached(journey.record.level or level)
+                journey.listen_again()
+                journey.save()
 
 
 async def take(journey: Journey, step: Step) -> Status | None:
@@ -276,7 +309,13 @@ def may_resend(journey: Journey) -> bool:
 
 
 def time_is_up(journey: Journey) -> Failure:
-    """Why a step ended without success; what the provider said last is worth knowing."""
+    """Why a step ended without success; what the provider said last is worth knowing.
+
+    Where every try was refused for one reason, that is the reason, and not the time.
+    """
+    refused = journey.refused_for
+    if refused is not None and not journey.expired:
+        return refused
     last = journey.step_failure or Failure(FailureCode.TIMEOUT)
     code = FailureCode.TTL_EXPIRED if journey.expired else FailureCode.TIMEOUT
     return Failure(code, provider_code=last.provider_code, detail=last.detail)

@@ -39,13 +39,16 @@ process is entered at the message's end."""
 RENEW: Final = 2.0
 """Seconds between two signs of life. What nobody spent between two of them goes back, for other
 processes to spend."""
-FRESH: Final = 8.0
-DEAD: Final = 20.0
+FRESH: Final = 10.0
+DEAD: Final = 30.0
 """Between the two lies what the clocks of two machines may differ by, and a transaction's time."""
 AHEAD: Final = 16
 """Messages' worth of money that a lease is asked for at least."""
 AHEAD_AGAIN: Final = 0.25
 """Seconds between two times that more is asked for before it is needed."""
+REFUSED_FOR: Final = 0.5
+"""Seconds for which an account that had not got an amount is not asked for as much again: a tenant
+without money must not keep the database busy."""
 _PAUSE: Final = 0.5
 _MOST_PENDING: Final = 200_000
 _logger: Final = logging.getLogger(__name__)
@@ -92,6 +95,8 @@ class _Purse:
     used_at: float = 0.0
     asking: bool = False
     ahead_at: float = float("-inf")
+    refused: int = 0
+    refused_until: float = float("-inf")
     waiting: list[tuple[int, asyncio.Future[Answer]]] = field(default_factory=list)
 
 
@@ -177,8 +182,11 @@ class Spending:
         if self._closing:
             return Answer.LATER
         purse = self._purses.setdefault(tenant, _Purse())
+        now = self._clock()
+        if amount >= purse.refused and now < purse.refused_until:
+            return Answer.NEVER
         purse.asking = True
-        purse.used_at = self._clock()
+        purse.used_at = now
         answer: asyncio.Future[Answer] = self._loop.create_future()
         purse.waiting.append((amount, answer))
         self._wake.set()
@@ -290,7 +298,9 @@ class Spending:
             if stale or now - purse.used_at > self._renew:
                 # What was ours may be others' by now, or should be.
                 purse.left = min(purse.left, 0)
-            if not (purse.left or purse.out or purse.unsent or purse.row or purse.asking):
+            refused = now < purse.refused_until
+            in_use = purse.left or purse.out or purse.unsent or purse.row or purse.asking
+            if not in_use and not refused:
                 del self._purses[tenant]
 
     def _next_round(
@@ -340,6 +350,8 @@ class Spending:
                 if purse.left < needed:
                     answer.set_result(otherwise)
                     enough = False
+                    if otherwise is Answer.NEVER:
+                        self._remember_refusal(purse, needed)
                     continue
                 purse.left -= needed
                 purse.out += needed
@@ -350,6 +362,13 @@ class Spending:
                 # processes have left over together.
                 purse.left = 0
                 self._wake.set()
+
+    def _remember_refusal(self, purse: _Purse, amount: int) -> None:
+        now = self._clock()
+        if now >= purse.refused_until:
+            purse.refused = amount
+        purse.refused = min(purse.refused, amount)
+        purse.refused_until = now + REFUSED_FOR
 
     def _failed(
         self,
@@ -402,7 +421,7 @@ class Spending:
                 granted[tenant] = amount, answer
                 if amount:
                     self._set(database, tenant, ours + amount, seen)
-                if amount < ask.needed and answer is Answer.NEVER:
+                if amount < ask.needed and answer is Answer.NEVER and not self._known_short(tenant):
                     short[tenant] = ask.least
         # Apart from that, since it takes the section first, as an operator's change does.
         again = accounts.recovered(database) if job.renew else []

@@ -140,6 +140,7 @@ class _Run:
     health: Health = field(default_factory=Health)
     more: bool = True
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    settling: list[asyncio.Future[int]] = field(default_factory=list)
     ending: bool = False
     disabled: bool = False
     told: bool = False
@@ -213,6 +214,13 @@ class _Run:
         finally:
             if tasks:
                 await asyncio.gather(*tasks)
+            await self.settle()
+
+    async def settle(self) -> None:
+        """Wait until everything that was told is noted."""
+        settling, self.settling = self.settling, []
+        if settling:
+            await asyncio.gather(*settling)
 
     async def has_news(self) -> bool:
         """Wait a moment for more: it would cost another run."""
@@ -225,6 +233,7 @@ class _Run:
 
     async def fetch(self, busy: set[str]) -> list[list[Due]]:
         """What is due, by message, without those that are being told."""
+        await self.settle()
         # Before the look: what is stored after it sets this again.
         self.more = False
         found = await self.events.due(self.endpoint, self.clock(), _FETCHED)
@@ -242,11 +251,15 @@ class _Run:
     async def in_order(self, chain: list[Due]) -> None:
         """Tell the events of one message, until one fails."""
         for event in chain:
-            if self.down or self.disabled or not await self.one(event):
+            # Noted before the next one of its message: what was told twice, after a crash, was
+            # told in order. Nobody waits for the last one's note.
+            last = event is chain[-1]
+            if self.down or self.disabled or not await self.one(event, noted=not last):
                 return
 
-    async def one(self, event: Due) -> bool:
-        """Post one event and note what came of it."""
+    async def one(self, event: Due, *, noted: bool = True) -> bool:
+        """Post one event and note what came of it; without `noted` that may come a little later.
+        True when it was taken."""
         self.tenant, self.told = event.tenant, True
         url = event.url or (self.configured.url if self.configured is not None else "")
         self.address = origin_of(url) if event.url else url
@@ -254,7 +267,9 @@ class _Run:
         now = self.clock()
         if failed is None:
             self.health = Health(delivered_at=now, failed_at=self.health.failed_at)
-            await self.events.delivered(event, now)
+            self.settling.append(self.events.delivered(event, now))
+            if noted:
+                await self.settle()
             return True
         await self.note_failure(event, failed, now)
         return False

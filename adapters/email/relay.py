@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.errors import MessageError
-from email.headerregistry import Address
+from email.headerregistry import Address, BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, Policy
 from email.utils import format_datetime, parseaddr
 from pathlib import Path
 from typing import Literal
@@ -22,6 +23,9 @@ from domain.failures import Failure, FailureCode
 from domain.message import Level
 
 PROVIDER = "smtp"
+
+UnsubscribeLink = Callable[[DeliveryRequest, str], str | None]
+"""Of a request and its channel."""
 
 TlsMode = Literal["none", "starttls", "implicit"]
 
@@ -42,7 +46,18 @@ class RelayAccount:
     timeout: float = 20.0
 
 
-_POLICY = SMTP.clone(cte_type="7bit")
+class _Whole(UnstructuredHeader, BaseHeader):
+    """A header whose one long word is an address. The library would make encoded words of it to
+    fold it, which no program takes for an address; a line may have 998 characters."""
+
+    def fold(self, *, policy: Policy) -> str:
+        """The header as it is, on a line of its own behind its name."""
+        return f"{self.name}:{policy.linesep} {self}{policy.linesep}"
+
+
+_HEADERS = HeaderRegistry()
+_HEADERS.map_to_type("list-unsubscribe", _Whole)
+_POLICY = SMTP.clone(cte_type="7bit", header_factory=_HEADERS)
 """Nothing in a mail needs a relay to understand more than RFC 5321."""
 
 _PERMANENT_REPLIES: dict[int, FailureCode] = {
@@ -59,10 +74,16 @@ _PERMANENT_REPLIES: dict[int, FailureCode] = {
 
 
 class Relay:
-    """Hands mails to one relay, a connection each."""
+    """Hands mails to one relay, a connection each. `unsubscribe` gives the link by which a
+    recipient ends what he is sent, where a mail needs one."""
 
-    def __init__(self, account: RelayAccount) -> None:
+    def __init__(
+        self,
+        account: RelayAccount,
+        unsubscribe: UnsubscribeLink = lambda request, channel: None,
+    ) -> None:
         self._account = account
+        self._unsubscribe = unsubscribe
         self._hostname = socket.getfqdn()  # it may ask the DNS: once, not for every mail
         self._tls: ssl.SSLContext | None = None
         if account.tls != "none":
@@ -77,7 +98,8 @@ class Relay:
             return _answer(begun_at, Failure(FailureCode.NOT_SUPPORTED, detail="no such provider"))
         account = self._account
         try:
-            mail = compose(request, account.sender, account.domain, begun_at)
+            link = self._unsubscribe(request, "email")
+            mail = compose(request, account.sender, account.domain, begun_at, link)
             content = mail.as_bytes()
             return_path = mail["From"].addresses[0].addr_spec
             f"{return_path} {request.to}".encode("ascii")  # SMTPUTF8 is not relied upon
@@ -119,9 +141,15 @@ class Relay:
         )
 
 
-def compose(request: DeliveryRequest, sender: str, domain: str, at: datetime) -> EmailMessage:
+def compose(
+    request: DeliveryRequest,
+    sender: str,
+    domain: str,
+    at: datetime,
+    unsubscribe: str | None = None,
+) -> EmailMessage:
     """The mail: text, and HTML as its alternative. The Message-ID names the attempt, so that a
-    receiver can tell a repetition. `at` is the Date header."""
+    receiver can tell a repetition. `at` is the Date header, `unsubscribe` a one-click link."""
     mail = EmailMessage(policy=_POLICY)
     name, address = parseaddr(request.sender or sender)
     mail["From"] = Address(name, addr_spec=address)
@@ -131,6 +159,10 @@ def compose(request: DeliveryRequest, sender: str, domain: str, at: datetime) ->
     mail["Message-ID"] = f"<{request.message}.{request.attempt}@{domain}>"
     # RFC 3834: not to be answered by machines.
     mail["Auto-Submitted"] = "auto-generated"
+    if unsubscribe is not None:
+        # RFC 8058. Whoever signs by DKIM has to cover both.
+        mail["List-Unsubscribe"] = f"<{unsubscribe}>"
+        mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     mail.set_content(request.content.text)
     if request.content.html is not None:
         mail.add_alternative(request.content.html, subtype="html")

@@ -17,8 +17,8 @@ MOST: Final = 200_000
 """Buckets in memory, of some 150 octets each. Beyond, the one that was used longest ago goes, and
 who had it may begin anew: a limit that is a little too wide, and memory that has an end."""
 
-_ROUNDING: Final = 1e-9
-"""What times in floating point may be wrong by, as a part of the cap's seconds."""
+_ROUNDING: Final = 1e-3
+"""Tokens by which thousands of sums in floating point may be wrong."""
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -43,7 +43,7 @@ class Buckets(Generic[Name]):
         interval = cap.interval
         # As many as `count` at once: the last of them fills the bucket's time up to `seconds`.
         wait = full_at + interval - now - cap.seconds
-        if wait > _ROUNDING * cap.seconds:
+        if wait > _ROUNDING * interval:
             return wait
         buckets[name] = full_at + interval
         buckets.move_to_end(name)
@@ -60,4 +60,4 @@ class Buckets(Generic[Name]):
     def left(self, name: Name, cap: Cap, now: float) -> int:
         """Tokens that could be taken at once."""
         waiting = max(self._full_at.get(name, now) - now, 0.0)
-        return max(int((cap.seconds - waiting) / cap.interval + _ROUNDING * cap.count), 0)
+        return max(int((cap.seconds - waiting) / cap.interval + _ROUNDING), 0)

@@ -39,10 +39,13 @@ _ASK: Final = (
     " asked_at = excluded.asked_at, look_at = excluded.look_at"
 )
 _FOUND: Final = (
+    # By a message's first address, and by its others.
+    "SELECT id, order_json, ended_at FROM messages"
+    " WHERE recipient = ? AND id > ? AND tenant = ? AND created_at <= ? ORDER BY id LIMIT ?",
     "SELECT m.id, m.order_json, m.ended_at FROM message_recipients AS r"
     " JOIN messages AS m ON m.id = r.message"
     " WHERE r.address = ? AND r.message > ? AND m.tenant = ? AND m.created_at <= ?"
-    " ORDER BY r.message LIMIT ?"
+    " ORDER BY r.message LIMIT ?",
 )
 _DUE: Final = (
     "SELECT tenant, channel, address, subject, asked_at FROM erasures"
@@ -145,17 +148,18 @@ class Erasures:
         self, database: Database, subject: Subject, asked_at: float
     ) -> Iterator[tuple[list[str], int]]:
         """The person's messages: ids of those that have ended, and how many others."""
-        after = ""
-        while True:
-            rows = database.execute(
-                _FOUND, (subject.place, after, subject.tenant, asked_at, BATCH)
-            ).fetchall()
-            if not rows:
-                return
-            after = rows[-1][0]
-            theirs = [row for row in rows if self._is_about(subject, _order(row[1]))]
-            ended = [row[0] for row in theirs if row[2] is not None]
-            yield ended, len(theirs) - len(ended)
+        for found in _FOUND:
+            after = ""
+            while True:
+                rows = database.execute(
+                    found, (subject.place, after, subject.tenant, asked_at, BATCH)
+                ).fetchall()
+                if not rows:
+                    break
+                after = rows[-1][0]
+                theirs = [row for row in rows if self._is_about(subject, _order(row[1]))]
+                ended = [row[0] for row in theirs if row[2] is not None]
+                yield ended, len(theirs) - len(ended)
 
     def _is_about(self, subject: Subject, order: MessageOrder) -> bool:
         """Whether it is not only the short hash that fits."""

@@ -25,8 +25,8 @@ _json = msgspec.json.Decoder().decode
 
 _READ: Final = "SELECT order_json, record_json FROM messages WHERE id = ?"
 _WRITE: Final = (
-    "UPDATE messages SET order_json = ?, record_json = ?, redacted_at = coalesce(redacted_at, ?)"
-    " WHERE id = ?"
+    "UPDATE messages SET order_json = ?, record_json = ?, recipient = NULL,"
+    " redacted_at = coalesce(redacted_at, ?) WHERE id = ?"
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 from zlib import crc32
 
@@ -15,6 +15,7 @@ from adapters.wasm.installed import Registry
 from domain.channels import CHANNELS
 from domain.message import MessageOrder, Step
 from domain.mode import Mode
+from domain.ports import ProviderChoice
 from domain.providers import OWN
 from domain.routing.destinations import digits_of
 from domain.routing.explanation import Asked, Explanation, explain
@@ -32,6 +33,22 @@ _OF_CARRIERS: Final = "carriers"
 """The route of Hermes's own SMS, as long as no pool has said which carriers there are."""
 
 
+class TenantsChoice:
+    """A ProviderChoice to which a carrier or route that is not the tenant's is one that there is
+    not."""
+
+    def __init__(self, inner: ProviderChoice, router: ProviderRouter) -> None:
+        self._inner = inner
+        self._router = router
+
+    def choose(self, tenant: str, channel: str, named: str | None) -> tuple[str, ...] | None:
+        """See `domain.ports.ProviderChoice`."""
+        found = self._inner.choose(tenant, channel, named)
+        if named is None or found != ():
+            return found
+        return () if self._router.may_name(tenant, channel, named) else None
+
+
 class ProviderRouter:
     """Puts the providers of each step into the router's order.
 
@@ -47,8 +64,6 @@ class ProviderRouter:
         self._reported: Mapping[str, CarrierReport] | None = None
         self._implicit = NO_ROUTES
         self._own = _own_services()
-        self._named_of: RouteTable | None = None
-        self._named: dict[str, frozenset[str]] = {}
         self._extra: dict[tuple[str, str], tuple[tuple[object, ...], tuple[Candidate, ...]]] = {}
 
     def order(self, message_id: str, order: MessageOrder) -> MessageOrder:
@@ -156,23 +171,18 @@ class ProviderRouter:
         if not any(c.route.kind is not Kind.ADAPTER for c in table.candidates(question)):
             raise NoRoute(number, step.provider)
 
-    def own_names(self, channel: str) -> Collection[str]:
-        """What may be named in the place of an adapter; nothing as long as that is not known."""
+    def may_name(self, tenant: str, channel: str, name: str) -> bool:
+        """Whether a carrier, a route or Hermes's own service of this name is there for the tenant.
+        True for every name as long as no pool has said which carriers there are."""
         if channel == "sms" and not self._carriers():
-            return ()
-        table = self._routing.table(self.implicit())
-        if table is not self._named_of:
-            self._named_of = table
-            self._named = {
-                name: frozenset(
-                    word
-                    for route in table.of(name)
-                    if route.kind is not Kind.ADAPTER
-                    for word in (route.name, route.provider or OWN_SERVICES.get(name, ""))
-                )
-                for name in CHANNELS
-            }
-        return self._named[channel]
+            return True
+        return any(
+            name in (route.name, route.provider or OWN_SERVICES.get(channel))
+            for route in self._routing.table(self.implicit()).of(channel)
+            if route.kind is not Kind.ADAPTER
+            and route.enabled
+            and (not route.tenants or tenant in route.tenants)
+        )
 
     def _adapters(self, tenant: str, channel: str, names: Sequence[str]) -> tuple[Candidate, ...]:
         """Those of the tenant's adapters that no route names, the same object until they change."""

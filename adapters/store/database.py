@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -88,6 +89,12 @@ def connect(where: Path | str) -> Database:
     from adapters.store.sqlite import open_file
 
     return open_file(Path(where))
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether this says that a database could not be reached: repeating may help."""
+    psycopg = sys.modules.get("psycopg")
+    return psycopg is not None and isinstance(error, psycopg.OperationalError)
 
 
 def is_postgres(where: Path | str) -> bool:

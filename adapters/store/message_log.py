@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,14 +29,14 @@ _decode_record = msgspec.json.Decoder(Record).decode
 _decode_entry = msgspec.json.Decoder(Entry).decode
 
 _INSERT = """
-    INSERT INTO messages (id, tenant, mode, status, channel, created_at, order_json)
-    VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
+    INSERT INTO messages (id, tenant, mode, recipient, status, channel, created_at, order_json)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
 """
 _START = "UPDATE messages SET status = ? WHERE id = ? AND record_json IS NULL"
 _END = """
-    INSERT INTO messages
-        (id, tenant, mode, status, channel, created_at, ended_at, order_json, record_json)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO messages (
+        id, tenant, mode, recipient, status, channel, created_at, ended_at, order_json, record_json)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET
         status = excluded.status, channel = excluded.channel,
         ended_at = excluded.ended_at, record_json = excluded.record_json
@@ -54,6 +54,8 @@ _LATE = """
     SELECT id, ?, ? FROM messages WHERE id = ? AND redacted_at IS NULL ON CONFLICT DO NOTHING
 """
 _COLUMNS = "id, tenant, status, channel, created_at, ended_at, order_json, record_json"
+_GET = f"SELECT {_COLUMNS} FROM messages WHERE id = ?"
+_GET_OF_TENANT = f"{_GET} AND tenant = ?"
 
 
 class SqliteMessageLog:
@@ -77,16 +79,18 @@ class SqliteMessageLog:
         status = Status.SCHEDULED if order.send_at is not None else Status.PROCESSING
         channel = order.plan[0].channel
         created_at = order.accepted_at.timestamp()
+        first, *others = places_of(order)
         row = (
             message_id,
             order.tenant,
             order.mode.value,
+            first,
             status.value,
             channel,
             created_at,
             _order_json(order),
         )
-        await self._write_all((_INSERT, row), *_found_by(message_id, order))
+        await self._write_all((_INSERT, row), *_found_by(message_id, order, others))
 
     async def started(self, message_id: str, order: MessageOrder) -> None:
         """Turn a scheduled message's row to processing."""
@@ -105,10 +109,12 @@ class SqliteMessageLog:
     async def ended(self, message_id: str, order: MessageOrder, record: Record) -> None:
         """Write the final record, whether or not the row is there; repeating it is harmless."""
         assert record.ended_at is not None
+        first, *others = places_of(order)
         row = (
             message_id,
             order.tenant,
             order.mode.value,
+            first,
             record.status.value,
             record.channel,
             order.accepted_at.timestamp(),
@@ -118,7 +124,7 @@ class SqliteMessageLog:
         )
         told = [] if self._outbox is None else self._outbox.ended(message_id, order, record)
         self._writer.also(settlement.ended(message_id, order.tenant, record))
-        await self._write_all((_END, row), *_found_by(message_id, order), *told)
+        await self._write_all((_END, row), *_found_by(message_id, order, others), *told)
         if self._outbox is not None:
             self._outbox.stored(told)
 
@@ -137,13 +143,16 @@ class SqliteMessageLog:
             await self._write_all(*told)
             self._outbox.stored(told)
 
-    async def get(self, message_id: str) -> LoggedMessage | None:
-        """The message's row with its late receipts, oldest first."""
+    async def get(self, message_id: str, *, tenant: str | None = None) -> LoggedMessage | None:
+        """The message's row with its late receipts, oldest first; only if it is this `tenant`'s.
+        Another's takes the same one statement as an id that does not exist."""
 
         def query(database: Database) -> LoggedMessage | None:
-            row = database.execute(
-                f"SELECT {_COLUMNS} FROM messages WHERE id = ?", (message_id,)
-            ).fetchone()
+            if tenant is None:
+                found = database.execute(_GET, (message_id,))
+            else:
+                found = database.execute(_GET_OF_TENANT, (message_id, tenant))
+            row = found.fetchone()
             if row is None:
                 return None
             stored = database.execute(
@@ -194,15 +203,15 @@ class SqliteMessageLog:
         await asyncio.gather(*(self._writer.write(*statement) for statement in statements))
 
 
-def _found_by(message_id: str, order: MessageOrder) -> list[tuple[str, Sequence[object]]]:
-    """The statements by which a message is found: by its metadata, and by its recipient when that
-    person is to be forgotten."""
+def _found_by(
+    message_id: str, order: MessageOrder, others: Iterable[int]
+) -> list[tuple[str, Sequence[object]]]:
+    """The statements by which a message is found: by its metadata, and by the recipient's `others`
+    than the first address when that person is to be forgotten. Most messages have neither."""
+    metadata = order.metadata.items()
     return [
-        *(
-            (_METADATA, (order.tenant, key, value, message_id))
-            for key, value in order.metadata.items()
-        ),
-        *((_RECIPIENT, (place, message_id)) for place in places_of(order)),
+        *((_METADATA, (order.tenant, key, value, message_id)) for key, value in metadata),
+        *((_RECIPIENT, (place, message_id)) for place in others),
     ]
 
 

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from adapters.store.database import Database
 from adapters.store.group_commit import GroupCommit
 from adapters.store.schema import open_store
 
@@ -96,8 +95,3 @@ class RecentContent:
         if time.monotonic() - self._pruned_at >= PRUNED_EVERY:
             self._pruned_at = time.monotonic()
             self._writer.note(_PRUNE, (now, now))
-
-
-def forget_all(database: Database, tenant: str) -> int:
-    """Drop a tenant's rows; how many there were. Within a transaction."""
-    return database.execute("DELETE FROM recent_content WHERE tenant = ?", (tenant,)).rowcount

@@ -21,6 +21,6 @@ def place_of(tenant: str, channel: str, address: str) -> int:
 
 
 def places_of(order: MessageOrder) -> Iterator[int]:
-    """The numbers for every address of a message."""
+    """The numbers for every address of a message, of which it has one at least."""
     for channel, address in order.to.items():
         yield place_of(order.tenant, channel, address)

@@ -137,6 +137,11 @@ class ImportJobs:
             ).fetchone()
         return None if row is None else _job(row)
 
+    def wait(self) -> None:
+        """Wait for the processes that were begun here."""
+        for child in self._children:
+            child.wait()
+
     def recover(self) -> None:
         """Take up what broke off on this machine."""
         with looking(self._where) as database:

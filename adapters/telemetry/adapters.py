@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
@@ -12,12 +13,21 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from adapters.wasm.installed import Health, Installed
+from adapters.limits.buckets import Buckets
+from adapters.wasm.installed import Health, Installed, Unread
+from domain.limits import Cap
 
 MOST_SERIES: Final = 2_000
 """Of the guests' own figures in one process; what comes beyond is only counted."""
 MOST_OF_ONE: Final = 50
 """Of one tenant's adapter: nobody's names take the place of another's."""
+
+MOST_LINES: Final = Cap(count=100, seconds=10.0)
+"""Of one tenant's adapter in one process, where they are written down at all."""
+MOST_OF_LINE: Final = 200
+
+LineSink = Callable[[str, str, str, str], None]
+"""Writes a line down: tenant, adapter, level, text."""
 
 _LEVELS: Final = {
     "debug": logging.DEBUG,
@@ -36,6 +46,7 @@ class GuestTelemetry(Collector):
         self._lock = threading.Lock()
         self._sums: dict[tuple[str, str, str], float] = {}
         self._names: Counter[tuple[str, str]] = Counter()
+        self._lines: Counter[tuple[str, str, str]] = Counter()
         self._dropped = 0
 
     def log(self, tenant: str, adapter: str, level: str, message: str) -> None:
@@ -48,6 +59,12 @@ class GuestTelemetry(Collector):
             message,
             extra={"tenant": tenant, "adapter": adapter},
         )
+
+    def heard(self, tenant: str, adapter: str, level: str) -> None:
+        """Count a line that is not written down."""
+        key = (tenant, adapter, level if level in _LEVELS else "info")
+        with self._lock:
+            self._lines[key] += 1
 
     def metric(self, tenant: str, adapter: str, name: str, value: float) -> None:
         """Add to a guest's figure."""
@@ -64,7 +81,7 @@ class GuestTelemetry(Collector):
     def collect(self) -> Iterator[Metric]:
         """One scrape."""
         with self._lock:
-            sums, dropped = dict(self._sums), self._dropped
+            sums, lines, dropped = dict(self._sums), dict(self._lines), self._dropped
         figures = GaugeMetricFamily(
             "hermes_adapter_guest",
             "The sums of what adapters emitted, under the names that they chose.",
@@ -73,11 +90,54 @@ class GuestTelemetry(Collector):
         for key, value in sums.items():
             figures.add_metric(key, value)
         yield figures
+        said = CounterMetricFamily(
+            "hermes_adapter_guest_lines",
+            "Lines that tenants' own adapters logged. What they say is mostly not written down.",
+            labels=("tenant", "adapter", "level"),
+        )
+        for line, count in lines.items():
+            said.add_metric(line, count)
+        yield said
         yield CounterMetricFamily(
             "hermes_adapter_guest_dropped",
             f"What adapters emitted beyond {MOST_OF_ONE} figures each or {MOST_SERIES:,} in all.",
             value=dropped,
         )
+
+
+class StrangerTelemetry:
+    """The `GuestSink` of tenants' own adapters. Their figures are kept as everybody's are; of their
+    lines only the number is, since authors log what they are working on, and that is messages.
+
+    With `lines` they are written down after all, for whoever runs only adapters that they trust:
+    cut, marked as a guest's, and no more than MOST_LINES. `clock` is seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        telemetry: GuestTelemetry,
+        lines: LineSink | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._telemetry = telemetry
+        self._lines = lines
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._said: Buckets[tuple[str, str]] = Buckets()
+
+    def log(self, tenant: str, adapter: str, level: str, message: str) -> None:
+        """One line of a guest."""
+        self._telemetry.heard(tenant, adapter, level)
+        if self._lines is None:
+            return
+        with self._lock:
+            if self._said.take((tenant, adapter), MOST_LINES, self._clock()):
+                return
+        self._lines(tenant, adapter, level, f"[guest] {message[:MOST_OF_LINE]}")
+
+    def metric(self, tenant: str, adapter: str, name: str, value: float) -> None:
+        """See `GuestTelemetry`."""
+        self._telemetry.metric(tenant, adapter, name, value)
 
 
 class AdapterCollector(Collector):
@@ -88,10 +148,12 @@ class AdapterCollector(Collector):
         active: Callable[[], list[Installed]],
         health: Callable[[str, str], Health | None],
         webhooks: Callable[[], Mapping[tuple[str, str, str], int]] = dict,
+        unread: Callable[[], Mapping[tuple[str, str], Unread]] = dict,
     ) -> None:
         self._active = active
         self._health = health
         self._webhooks = webhooks
+        self._unread = unread
 
     def collect(self) -> Iterator[Metric]:
         """One scrape."""
@@ -113,3 +175,12 @@ class AdapterCollector(Collector):
         for key, count in self._webhooks().items():
             webhooks.add_metric(key, count)
         yield webhooks
+        unread = GaugeMetricFamily(
+            "hermes_webhooks_unread",
+            "Webhooks that an adapter could not read: those that wait, and those given up lately.",
+            labels=("tenant", "adapter", "state"),
+        )
+        for (tenant, adapter), each in self._unread().items():
+            unread.add_metric((tenant, adapter, "waiting"), each.waiting)
+            unread.add_metric((tenant, adapter, "given_up"), each.given_up)
+        yield unread

@@ -25,7 +25,8 @@ MAX_TEMPLATES: Final = 500
 MAX_VERSIONS: Final = 500
 """Of one template."""
 
-_encode = msgspec.json.Encoder(order="sorted").encode
+_encode = msgspec.json.Encoder().encode
+_sorted = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder(Definition).decode
 
 
@@ -303,7 +304,7 @@ def _note(
 
 
 def _digest(definition: Definition) -> str:
-    return hashlib.sha256(_encode(definition)).hexdigest()
+    return hashlib.sha256(_sorted(definition)).hexdigest()
 
 
 def _at(epoch: float) -> datetime:

@@ -79,6 +79,10 @@ _REPORTED: Final = msgspec.json.Decoder(Answer[Reported])
 _HEALTH: Final = msgspec.json.Decoder(Answer[HealthResult])
 
 
+UnsubscribeLink = Callable[[DeliveryRequest, str], str | None]
+"""Of a request and its channel."""
+
+
 class Ports(Protocol):
     """The way out: one port for each call."""
 
@@ -100,7 +104,9 @@ class AdapterHost:
     unless they are given much to read. A tenant's run in threads, one at a time for each tenant:
     whatever it does, it is its own time. The calls of a tenant that are under way share a budget
     of memory (`runtime/room.py`).
+    `sink` takes what guests say, `strangers` what those say that are not Hermes's own.
     `public_url` is where providers reach us, without a path; `artifacts` a directory of our own.
+    `unsubscribe` gives the link by which a recipient ends what he is sent, where it needs one.
     """
 
     def __init__(
@@ -114,13 +120,17 @@ class AdapterHost:
         artifacts: Path,
         values: ValueStore,
         own: Path = PROVIDERS,
+        strangers: GuestSink | None = None,
+        unsubscribe: UnsubscribeLink = lambda request, channel: None,
     ) -> None:
         self._registry = registry
         self._egress = egress
         self._sink = sink
+        self._strangers = strangers or sink
         self._public_url = public_url.rstrip("/")
         self._key = reference_key
         self._values = values
+        self._unsubscribe = unsubscribe
         self._engine = Engine()
         self._linker = link(self._engine)
         self._artifacts = Artifacts(artifacts, self._engine)
@@ -425,16 +435,17 @@ class AdapterHost:
         except OSError as error:
             raise AdapterFailed("component", f"it cannot be read: {error.strerror}") from None
         values = await self._values.load(installed.tenant, installed.adapter)
+        own = program.digest in self._own
         return Guests(
             installed,
             program,
             self._linker,
-            self._sink,
+            self._sink if own else self._strangers,
             values,
             placeholders={
                 name: self._egress.placeholder(installed, name) for name in installed.secrets
             },
-            on_loop=program.digest in self._own,
+            on_loop=own,
         )
 
     def _sweep(self) -> None:
@@ -456,10 +467,11 @@ class AdapterHost:
             installed.version,
         )
         content, template = request.content, request.content.template
+        channel = request.channel or installed.manifest.channels[0]
         return Message(
             id=request.message,
             attempt=request.attempt,
-            channel=request.channel or installed.manifest.channels[0],
+            channel=channel,
             to=request.to,
             sender=request.sender,
             content=GuestContent(
@@ -477,6 +489,7 @@ class AdapterHost:
                 f"{self._public_url}{_webhook_path(request.tenant, installed.adapter)}?ref={ref}"
             ),
             not_after=request.not_after,
+            unsubscribe_url=self._unsubscribe(request, channel),
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from pydantic import SecretStr
 
@@ -43,6 +43,20 @@ class Health:
     sick: bool
     failures: int = 0
     detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Webhooks that an adapter could not read: those that `waiting` are tried again, those that
+    were `given_up` are not. `since` is when the oldest of them came, `kind` why in one word."""
+
+    waiting: int = 0
+    given_up: int = 0
+    since: datetime | None = None
+    kind: str | None = None
+
+
+NOTHING_UNREAD: Final = Unread()
 
 
 class Registry(Protocol):

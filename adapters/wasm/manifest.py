@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
+from adapters.wasm.manifest_faults import MOST_FAULTS, Inconsistent, ManifestFault, faults_of
+
 # In Python `$` also matches before a last line feed; elsewhere the look-ahead says nothing new.
+_NAME = r"^[a-z][a-z0-9-]{1,31}$(?!\n)"
 _KEY = r"^[a-z][a-z0-9_]{0,63}$(?!\n)"
 _NUMBER = r"(0|[1-9][0-9]*)"
 _SEMVER = (
@@ -22,7 +26,7 @@ _HOST = (
     r"[a-z][a-z0-9-]{0,61}[a-z0-9](:[0-9]{1,5})?$(?!\n)"
 )
 
-Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{1,31}$(?!\n)")]
+Name = Annotated[str, Meta(pattern=_NAME)]
 Key = Annotated[str, Meta(pattern=_KEY)]
 Host = Annotated[str, Meta(pattern=_HOST, max_length=253)]
 Value = str | int | bool
@@ -172,23 +176,31 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
-        for host in self.hosts:
+        if faults := self._inconsistent():
+            raise Inconsistent(faults)
+
+    def _inconsistent(self) -> list[ManifestFault]:
+        faults = []
+        for number, host in enumerate(self.hosts):
             _, _, port = host.partition(":")
             if port and not 0 < int(port) < 65_536:
-                raise ValueError(f"hosts: {host} has no such port")
-        for path, key in self._named():
+                faults.append(ManifestFault(f"/hosts/{number}", f"has a port that is none: {port}"))
+        for pointer, key in self._named():
             named = self.configuration.get(key)
             if named is None:
-                raise ValueError(f"{path}: the configuration has no key {key}")
-            if named.type != "string":
-                raise ValueError(f"{path}: the configuration's {key} is no string")
+                faults.append(ManifestFault(pointer, f"names {key}, which is not in configuration"))
+            elif named.type != "string":
+                faults.append(
+                    ManifestFault(pointer, f"names {key}, which is of another type than string")
+                )
+        return faults
 
     def _named(self) -> list[tuple[str, str]]:
-        """The places that name a key of the configuration, each with the key."""
-        named = [(f"tokens.{name}.key", token.key) for name, token in self.tokens.items()]
+        """The places that name a key of the configuration, by their pointers, each with the key."""
+        named = [(f"/tokens/{name}/key", token.key) for name, token in self.tokens.items()]
         if self.webhook is not None:
             fields = msgspec.structs.asdict(self.webhook)
-            named += [(f"webhook.{field}", key) for field, key in fields.items()]
+            named += [(f"/webhook/{field}", key) for field, key in fields.items()]
         return named
 
     def faults(self, given: Mapping[str, object]) -> dict[str, str]:
@@ -216,20 +228,37 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
 
 class ManifestError(ValueError):
-    """The manifest cannot be used; the message names the key and what is wrong with it."""
+    """The manifest cannot be used. `faults` are all that were found, the message is them, a line
+    each."""
+
+    def __init__(self, faults: Sequence[ManifestFault]) -> None:
+        super().__init__("\n".join(map(str, faults)))
+        self.faults = tuple(faults)
 
 
 _DECODER = msgspec.json.Decoder(Manifest)
+_FORMS: Final = {
+    _NAME: "has to be 2 to 32 of a-z, 0-9 and -, the first a letter",
+    _KEY: "has to be 1 to 64 of a-z, 0-9 and _, the first a letter",
+    _SEMVER: "has to be three numbers such as 1.2.0",
+    _HOST: "has to be a host's name such as api.example.com, *.example.com or example.com:8443",
+}
 
 
 def read_manifest(text: bytes | str) -> Manifest:
     """A manifest from its JSON. Raises ManifestError."""
     try:
         return _DECODER.decode(text)
-    except msgspec.DecodeError as error:  # ValidationError is one
-        raise ManifestError(str(error)) from None
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise ManifestError(f"it is not JSON: {error}") from None
+    except msgspec.ValidationError as error:
+        first = error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ManifestError([ManifestFault("", f"is not JSON: {error}")]) from None
+    try:
+        found = faults_of(msgspec.json.decode(text), Manifest, _FORMS)
+        faults = list(itertools.islice(found, MOST_FAULTS))
+    except RecursionError:
+        faults = []
+    raise ManifestError(faults or [ManifestFault("", f"cannot be used: {first}")]) from None
 
 
 def _check_pattern(pattern: str) -> None:

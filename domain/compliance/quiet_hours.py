@@ -19,9 +19,6 @@ from domain.message import Category, Quiet
 SEARCHED: Final = timedelta(days=8)
 """How far ahead a time outside of quiet hours is looked for: a message lives for seven days."""
 
-INTERRUPTING: Final = frozenset(("sms", "whatsapp", "push"))
-"""Channels that make a telephone ring: quiet hours are for these. A mail waits to be read."""
-
 Clock = Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", examples=["21:00"])]
 """An hour and minute of the day."""
 

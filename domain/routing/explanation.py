@@ -112,7 +112,7 @@ def explain(
                 up=option.usable,
                 trouble=option.condition.why,
                 wait=None if option.condition.wait is None else round(option.condition.wait, 3),
-                price=None if scored.price is None else f"{scored.price.amount:f}",
+                price=None if scored.price is None else scored.price.text,
                 currency=None if scored.price is None else scored.price.currency or None,
                 rate=round(scored.quality.rate, 4),
                 latency=round(scored.quality.latency, 2),

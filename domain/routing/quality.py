@@ -115,7 +115,7 @@ class Quality:
     def __init__(self) -> None:
         self._known: _Buckets = {}
         self._untold: _Buckets = {}
-        self._kept = 0
+        self._kept = self._pending = 0
         self._estimates: dict[_Place, Estimate] = {}
         self._estimated_at = 0
         self._weights: dict[int, tuple[float, bool]] = {}
@@ -135,7 +135,7 @@ class Quality:
 
     def take(self) -> list[Count]:
         """What was counted here since the last time, to be shared."""
-        untold, self._untold = self._untold, {}
+        untold, self._untold, self._pending = self._untold, {}, 0
         return [
             Count(*place, number, b.sent, b.delivered, b.failed, b.latency)
             for place, buckets in untold.items()
@@ -179,7 +179,10 @@ class Quality:
         return list(self._known)
 
     def _count(self, count: Count) -> None:
-        _add(self._untold, count)
+        self._pending += _add(self._untold, count)
+        if self._pending > _TRACKED:
+            # Nobody takes it.
+            self._untold, self._pending = {}, 0
         self._keep(count)
 
     def _keep(self, count: Count) -> None:
@@ -198,7 +201,8 @@ class Quality:
         self._kept = sum(map(len, self._known.values()))
         by_last = sorted(self._known, key=lambda place: max(self._known[place]))
         for place in by_last:
-            if self._kept < _TRACKED:
+            # Some more than needed: sorting is not for every message.
+            if self._kept < _TRACKED * 9 // 10:
                 break
             self._kept -= len(self._known.pop(place))
 

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from domain.billing.money import PLACES, text
 from domain.message import Category
 from domain.routing.routes import Route
 
@@ -76,6 +77,11 @@ class Price(NamedTuple):
     amount: Decimal
     currency: str
 
+    @property
+    def text(self) -> str:
+        """The amount as people and programs read it."""
+        return text(int(self.amount.scaleb(PLACES)))
+
 
 class Prices(Protocol):
     """What a tenant pays."""
@@ -91,8 +97,8 @@ class Prices(Protocol):
 
 
 class NoRoute(Exception):
-    """No route leads to the address of a step, counted from 0; or none of the name that the client
-    asks for is one of the tenant's."""
+    """No route leads to the address of a step, counted from 0; or not the one that the client
+    named."""
 
     def __init__(self, step: int, named: str | None) -> None:
         super().__init__(f"step {step}")

@@ -11,7 +11,7 @@ from domain.message import Category
 from domain.routing.choice import LISTED, Considered, RouteChoice, Why
 from domain.routing.destinations import calling_code
 from domain.routing.quality import Quality
-from domain.routing.question import Candidate, Condition, Conditions, Prices, Question
+from domain.routing.question import WELL, Candidate, Condition, Conditions, Prices, Question
 from domain.routing.routes import Route
 from domain.routing.rules import Pin, RoutingRules
 from domain.routing.strategies import DEFAULT, STRATEGIES, Part, Scored, Standing, Strategy
@@ -28,6 +28,13 @@ _DYNAMIC: Final = (
     Part(Why.PINNED, Why.NOT_PINNED),
 )
 """What goes before the strategy's own parts, and changes from one message to the next."""
+
+
+_Now = tuple[bool, bool, bool]
+_PLAIN: Final[_Now] = (False, False, False)
+_Marks = tuple[tuple[int, _Now | None], ...]
+_MOMENTS: Final = 100
+"""Moments of which it is remembered what was told: each lasts a second at most."""
 
 
 class Option(NamedTuple):
@@ -65,13 +72,13 @@ class Ranking:
         options: list[Option],
         strategy: Strategy,
         named: bool,
-        told: dict[str | None, RouteChoice] | None = None,
+        told: dict[str | None, RouteChoice],
     ) -> None:
         self.options = options
         self.strategy = strategy
         self.named = named
         # Shared by all messages of which the same is told.
-        self._told = {} if told is None else told
+        self._told = told
 
     def choice(self, taken: str | None = None) -> RouteChoice | None:
         """The choice as the timeline tells it; None without an option.
@@ -141,7 +148,20 @@ class _Order:
     second: int
     standing: Standing
     scored: list[Scored]
-    told: dict[str | None, RouteChoice] = field(default_factory=dict)
+    well: list[Option] = field(init=False)
+    told: dict[_Marks, dict[str | None, RouteChoice]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.well = [Option(_PLAIN, one, WELL) for one in self.scored]
+
+    def told_in(self, marks: _Marks) -> dict[str | None, RouteChoice]:
+        """What has been told of choices in such a moment, by the route that was taken."""
+        found = self.told.get(marks)
+        if found is None:
+            if len(self.told) >= _MOMENTS:
+                self.told.clear()
+            found = self.told[marks] = {}
+        return found
 
 
 class Router:
@@ -193,26 +213,40 @@ class Router:
             # A ranking keeps its keys for as long as its message is under way.
             scored = [replace(one) for one in scored]
             strategy.order(scored, order.standing, question.draw)
+            well = [Option(_PLAIN, one, WELL) for one in scored]
+        else:
+            well = order.well
         pinned = _pinned(rules.pins, question) if rules.pins else None
         failed = question.failed
+        special = bool(failed) or pinned is not None
         options: list[Option] = []
+        # What sets this moment apart from one in which everybody is well.
+        marks: list[tuple[int, _Now | None]] = []
         mixed = False
-        for one in scored:
-            route = one.candidate.route
+        for n, expected in enumerate(well):
+            option = expected
+            route = option.scored.candidate.route
             condition = conditions.of(route, question)
             if condition is None:
+                marks.append((n, None))
                 continue
-            place = (
-                not condition.usable,
-                route.provider in failed,
-                pinned is not None and route.name != pinned,
-            )
-            mixed = mixed or place != _PLAIN
-            options.append(Option(place, one, condition))
+            if special or not condition.usable:
+                place = (
+                    not condition.usable,
+                    route.provider in failed,
+                    pinned is not None and route.name != pinned,
+                )
+                if place != _PLAIN:
+                    mixed = True
+                    marks.append((n, place))
+                option = Option(place, option.scored, condition)
+            elif condition is not WELL:
+                option = Option(_PLAIN, option.scored, condition)
+            options.append(option)
         if mixed:
             options.sort(key=_place)
-        plain = not (mixed or strategy.drawn or len(options) < len(scored))
-        return Ranking(options, strategy, question.named is not None, order.told if plain else None)
+        told = {} if strategy.drawn else order.told_in(tuple(marks))
+        return Ranking(options, strategy, question.named is not None, told)
 
     def dismissed(
         self,
@@ -305,9 +339,6 @@ class Router:
         return None
 
 
-_PLAIN: Final = (False, False, False)
-
-
 def _place(option: Option) -> tuple[bool, bool, bool]:
     return option.now
 
@@ -328,7 +359,7 @@ def _told(option: Option, why: Why) -> Considered:
     return Considered(
         option.route.name,
         why,
-        None if scored.price is None else f"{scored.price.amount:f}",
+        None if scored.price is None else scored.price.text,
         round(scored.quality.rate, 3) if known else None,
         round(scored.quality.latency, 1) if known else None,
     )

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from handlers.admin.accounts import accounts
 from handlers.admin.audit import audit
 from handlers.admin.keys import keys
 from handlers.admin.operation import Operation
+from handlers.admin.prices import prices
 from handlers.admin.senders import senders
 from handlers.admin.served import OperatorApi
 from handlers.admin.tenants import tenants
@@ -25,6 +27,8 @@ def stored(where: Path | str) -> list[list[Operation]]:
         keys(where),
         audit(where),
         senders(where),
+        prices(where),
+        accounts(where),
     ]
 
 

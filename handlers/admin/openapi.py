@@ -111,7 +111,7 @@ def _operation(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
         },
     }
     if operation.query is not None:
-        found["parameters"] += _parameters(operation.query)
+        found["parameters"] += _parameters(operation.query, schemas)
     if operation.method != "GET":
         found["parameters"].append(_NAME)
     if operation.method == "PATCH":
@@ -123,9 +123,10 @@ def _operation(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
     return found
 
 
-def _parameters(query: type[msgspec.Struct]) -> list[dict[str, Any]]:
-    schema = msgspec.json.schema(query)
-    described = schema["$defs"][query.__name__]["properties"]
+def _parameters(query: type[msgspec.Struct], schemas: _Schemas) -> list[dict[str, Any]]:
+    _, found = msgspec.json.schema_components([query], ref_template=_SCHEMAS + "{name}")
+    described = found.pop(query.__name__)["properties"]
+    schemas.components |= found
     return [
         {
             "name": name,

@@ -40,6 +40,30 @@ OPERATOR_PROBLEMS: Final[dict[str, Kind]] = {
         "The API key is revoked or has expired, and stays so: create another one.",
     ),
     "sender_not_found": Kind(404, "Sender not found", "The tenant has no sender of this name."),
+    "price_not_found": Kind(404, "Price not found", "There is no price of this id."),
+    "price_exists": Kind(
+        409,
+        "Price exists",
+        "There is another price for the same tenant, route, prefix and currency from the same "
+        "moment on: give this one another `valid_from`.",
+    ),
+    "price_needed": Kind(
+        409,
+        "Price needed",
+        "`detail` names routes that tenants use and that would be free without this price. Add "
+        "another one first, or add `force=true` to the query.",
+    ),
+    "no_account": Kind(
+        404, "No account", "The tenant has no account: PUT /admin/v1/accounts/{tenant} opens one."
+    ),
+    "currency_fixed": Kind(
+        409,
+        "Currency fixed",
+        "Something was posted to the account or charged already, and it keeps its currency.",
+    ),
+    "entry_exists": Kind(
+        409, "Entry exists", "The reference was used before, for another amount or kind."
+    ),
     "carrier_not_found": Kind(404, "Carrier not found", "There is no carrier of this name."),
     "carrier_exists": Kind(
         409,

@@ -92,7 +92,15 @@ def query_of(request: Request, kind: type[T]) -> T:
             values[name] = given[0]
     if not faults:
         try:
-            return msgspec.convert(values, kind, strict=False)
+            found = msgspec.convert(values, kind, strict=False)
+            # What is written `null` would count as left out.
+            faults += [
+                FieldError("wrong_type", "A value, or not there at all.", parameter=name)
+                for name in values
+                if getattr(found, name) is None
+            ]
+            if not faults:
+                return found
         except msgspec.ValidationError as error:
             fault = fault_of(error)
             name = str(fault.path[0]) if fault.path else ""

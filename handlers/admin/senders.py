@@ -58,6 +58,13 @@ class SenderPage(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
+class RemovedSender(msgspec.Struct, frozen=True):
+    """What is no longer there."""
+
+    tenant: str
+    sender: str
+
+
 class _Query(msgspec.Struct, frozen=True):
     tenant: str = ""
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)] = 100
@@ -109,22 +116,19 @@ def senders(where: Path | str) -> list[Operation]:
         who, (tenant, sender) = actor(request), _named(request)
         if not await asyncio.to_thread(store.remove, where, tenant, sender, actor=who):
             raise OperatorProblem("sender_not_found")
-        return Response(status_code=204)
+        return answer(RemovedSender(tenant, sender))
 
     every, one = PREFIX + "senders", PREFIX + "senders/{tenant}/{sender}"
     return [
         Operation("GET", every, list_senders, query=_Query, answer=SenderPage),
         Operation("GET", one, show_sender, answer=SenderView),
         Operation("PUT", one, put_sender, body=SenderBody, answer=SenderView),
-        Operation("DELETE", one, remove_sender, status=204),
+        Operation("DELETE", one, remove_sender, answer=RemovedSender),
     ]
 
 
 def _named(request: Request) -> tuple[str, str]:
-    sender: str = request.path_params["sender"]
-    if "\0" in sender:
-        raise OperatorProblem("sender_not_found")
-    return known_tenant_id(request.path_params["tenant"]), sender
+    return known_tenant_id(request.path_params["tenant"]), request.path_params["sender"]
 
 
 def _position(cursor: str) -> tuple[str, str] | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
@@ -16,6 +17,14 @@ from handlers.admin.operator import OperatorKey
 from handlers.admin.problems import OPERATOR_PROBLEMS, PREFIX
 from handlers.api.door import Door
 from handlers.api.problems import Problem
+
+
+class _Router(Starlette):
+    """Without Starlette's outermost layer: it would answer a failure in words of its own, before
+    the Door hears of it."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return ExceptionMiddleware(self.router, handlers=self.exception_handlers)
 
 
 class OperatorApi:
@@ -36,7 +45,7 @@ class OperatorApi:
         )
         self.operations = tuple(served)
         self.routes = routes(served)
-        self.router = Starlette(
+        self.router = _Router(
             routes=self.routes,
             exception_handlers={Problem: _problem, HTTPException: _http_exception},
         )

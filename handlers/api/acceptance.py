@@ -145,10 +145,13 @@ def _draft(
 async def _admitted(services: Services, draft: Draft) -> MessageOrder:
     """The order, once it may be handed over; its times count from then.
 
-    Raises the Problem of the layer that refuses it, or `queue_full` when the message would wait
-    too long for its first step.
+    Raises the Problem of the layer that refuses it, `account_empty` when the tenant's account is,
+    or `queue_full` or `carriers_down` when the message would wait too long for its first step.
     """
     order = await services.pipeline.admit(draft)
+    if order.mode is Mode.LIVE and services.penniless(order.tenant):
+        services.pipeline.give_back(draft)
+        raise Problem("account_empty")
     try:
         order = routed(services.router, draft.id, order)
     except Problem:
@@ -162,7 +165,12 @@ async def _admitted(services: Services, draft: Draft) -> MessageOrder:
     if after > 0:
         services.pipeline.give_back(draft)
         seconds = math.ceil(min(max(after, 1), _LONGEST_RETRY_AFTER))
-        raise Problem("queue_full", headers={"Retry-After": str(seconds)})
+        headers = {"Retry-After": str(seconds)}
+        standstill = services.pressure.standstill(order.plan[0].channel)
+        if standstill is not None:
+            detail = f"No carrier takes messages now: {standstill}. Nothing was accepted."
+            raise Problem("carriers_down", detail, headers=headers)
+        raise Problem("queue_full", headers=headers)
     now = services.clock()
     return orders.later(order, now) if now - order.accepted_at > _PAUSED else order
 

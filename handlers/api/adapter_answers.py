@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from adapters.wasm.installed import NOTHING_UNREAD
 from adapters.wasm.manifest import ConfigurationKey, Value
 from adapters.wasm.store.records import Adapter, Version
 from handlers.api.answers import Instant, Links
@@ -56,6 +57,17 @@ class AdapterHealth(msgspec.Struct, frozen=True):
     detail: str | None
 
 
+class UnreadWebhooks(msgspec.Struct, frozen=True):
+    """Webhooks that the adapter could not read. Those that `waiting` are tried again, for a day
+    after they came; those that were `given_up` in the last days are lost. `since` is when the
+    oldest of them came, `kind` how the adapter failed."""
+
+    waiting: int
+    given_up: int
+    since: Instant | None
+    kind: str | None
+
+
 class AdapterSummary(msgspec.Struct, frozen=True):
     """An adapter in the listing. `available` ones are not in use, `sick` ones are left out of the
     choice until they are well again."""
@@ -84,6 +96,7 @@ class AdapterView(msgspec.Struct, frozen=True):
     revision: int
     configuration: dict[str, SettingView]
     health: AdapterHealth | None
+    unread: UnreadWebhooks | None
     webhook: str | None
     versions: list[VersionView]
     links: Links
@@ -137,6 +150,7 @@ def adapter_view(adapter: Adapter) -> AdapterView:
             for key, declared in manifest.configuration.items()
         },
         health=_health(adapter),
+        unread=_unread(adapter),
         webhook=webhook,
         versions=[version_view(adapter, version) for version in adapter.versions],
         links=_links(adapter.name),
@@ -196,6 +210,13 @@ def _health(adapter: Adapter) -> AdapterHealth | None:
     if health is None:
         return None
     return AdapterHealth(health.at, health.ok, health.failures, health.detail)
+
+
+def _unread(adapter: Adapter) -> UnreadWebhooks | None:
+    unread = adapter.unread
+    if unread == NOTHING_UNREAD:
+        return None
+    return UnreadWebhooks(unread.waiting, unread.given_up, unread.since, unread.kind)
 
 
 def _maybe(version: Version | None) -> VersionRef | None:

@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from adapters.wasm.manifest_faults import NO_SUCH_KEY
 from adapters.wasm.store.management import (
     NoPrevious,
     Overtaken,
@@ -270,6 +271,12 @@ def add_routes(router: APIRouter, adapters: Lifecycle | None) -> None:
     )
 
 
+def _code(words: str) -> str:
+    if words.startswith(NO_SUCH_KEY):
+        return "unknown_field"
+    return _CODES.get(words, "invalid_value")
+
+
 def _place(request: Request) -> tuple[str, str]:
     return principal_of(request).tenant, request.path_params["name"]
 
@@ -288,7 +295,14 @@ def _problems(refused: str = "adapter_refused") -> Iterator[None]:
     except UnknownVersion:
         raise Problem("adapter_version_not_found") from None
     except Refused as refusal:
-        raise Problem(refused, str(refusal), check=refusal.check, finding=refusal.finding) from None
+        errors = [
+            FieldError(_code(fault.words), f"It {fault.words}.", fault.pointer)
+            for fault in refusal.faults
+        ]
+        count = f"manifest.json has {len(errors)} faults." if len(errors) > 1 else str(refusal)
+        raise Problem(
+            refused, count, check=refusal.check, finding=refusal.finding, errors=errors
+        ) from None
     except NotConfigured as wrong:
         errors = [
             FieldError(

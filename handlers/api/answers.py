@@ -12,14 +12,17 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from domain.billing.settlement import Settled
 from domain.callback import Telling, TellingState
+from domain.enrichment import Recipient
 from domain.failures import POLICIES, Failure, FailureCode, Fault
 from domain.message import Category, DeliveryPolicy, Level, MessageOrder, Step, TemplateUse
 from domain.mode import Mode
 from domain.ports import LoggedMessage
 from domain.sms.segmentation import count_segments
 from domain.timeline import Entry, Event, Record, Status
-from domain.verdict import Outcome
+from domain.verdict import Outcome, Verdict
+from handlers.api.bill import CostView, MessageCost, cost_view, message_cost
 from handlers.api.problems import ProblemDetails
 from handlers.api.route_answers import RouteView, route_view
 
@@ -43,7 +46,8 @@ class SmsSize(msgspec.Struct, frozen=True):
 
 
 class AcceptedMessage(msgspec.Struct, frozen=True):
-    """A message that Hermes holds durably. `sms` is null when the plan has no SMS step."""
+    """A message that Hermes holds durably. `sms` is null when the plan has no SMS step. `verdicts`
+    are those of the layers that changed it, put it off or flagged it: most messages have none."""
 
     id: str
     status: Status
@@ -52,6 +56,7 @@ class AcceptedMessage(msgspec.Struct, frozen=True):
     expires_at: Instant
     sms: SmsSize | None
     mode: Mode
+    verdicts: list[VerdictView]
     links: Links
 
 
@@ -132,6 +137,7 @@ class EntryView(msgspec.Struct, frozen=True, omit_defaults=True):
     verdict: VerdictView | None = None
     route: RouteView | None = None
     callback: CallbackLine | None = None
+    cost: CostView | None = None
 
 
 _OF_ENTRIES: Final = tuple(
@@ -142,7 +148,9 @@ _OF_ENTRIES: Final = tuple(
 class MessageView(msgspec.Struct, frozen=True):
     """A message and its whole story, without its content.
 
-    `channel` is the current or last one, `level` the furthest level proven.
+    `recipient` is what was known about it when the message was accepted. `channel` is the current
+    or last one, `level` the furthest level proven, `cost` null where
+    nothing had a price.
     """
 
     id: str
@@ -157,11 +165,13 @@ class MessageView(msgspec.Struct, frozen=True):
     to: dict[str, str]
     plan: tuple[Step, ...]
     metadata: dict[str, str]
+    recipient: Recipient | None
     channel: str | None
     level: Level | None
     failure: FailureView | None
     trace_id: str | None
     template: TemplateUse | None
+    cost: MessageCost | None
     timeline: list[EntryView]
     links: Links
 
@@ -220,6 +230,11 @@ def accepted_message(message_id: str, order: MessageOrder) -> AcceptedMessage:
         expires_at=order.expires_at,
         sms=size,
         mode=order.mode,
+        verdicts=[
+            _verdict(verdict)
+            for verdict in order.verdicts
+            if verdict.code is not None or verdict.outcome is not Outcome.PASS
+        ],
         links=_links(message_id),
     )
 
@@ -230,6 +245,7 @@ def message_view(
     record: Record,
     late: Iterable[Entry] = (),
     callbacks: Sequence[Telling] = (),
+    bill: Sequence[Settled] = (),
 ) -> MessageView:
     """The message with `late` receipts and the endpoints' `callbacks` in their place in time."""
     entries = sorted([*record.timeline, *late], key=lambda entry: entry.at)
@@ -249,11 +265,13 @@ def message_view(
         to=order.to,
         plan=tuple(msgspec.structs.replace(step, adapters=(), route=None) for step in order.plan),
         metadata=order.metadata,
+        recipient=order.recipient,
         channel=record.channel,
         level=record.level,
         failure=_failure(record.failure),
         trace_id=order.trace_id,
         template=order.template,
+        cost=message_cost(bill),
         timeline=timeline,
         links=_links(message_id),
     )
@@ -289,18 +307,24 @@ def _timeline(order: MessageOrder, entries: Sequence[Entry]) -> list[EntryView]:
         EntryView(
             at=order.accepted_at,
             event=Event.VERDICT,
-            verdict=VerdictView(verdict.layer, verdict.outcome, verdict.code, verdict.detail),
+            verdict=_verdict(verdict),
         )
         for verdict in order.verdicts
     ]
     shown = [_entry(entry) for entry in entries]
-    return [*shown[:1], *verdicts, *shown[1:]] if shown else verdicts
+    first = 1 if shown and shown[0].event is Event.ACCEPTED else 0
+    return [*shown[:first], *verdicts, *shown[first:]]
+
+
+def _verdict(verdict: Verdict) -> VerdictView:
+    return VerdictView(verdict.layer, verdict.outcome, verdict.code, verdict.detail)
 
 
 def _entry(entry: Entry) -> EntryView:
     shown = {name: getattr(entry, name) for name in _OF_ENTRIES}
     shown["failure"] = _failure(entry.failure)
     shown["route"] = route_view(entry.route)
+    shown["cost"] = cost_view(entry.cost)
     return EntryView(**shown)
 
 

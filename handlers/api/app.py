@@ -8,10 +8,12 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from adapters.billing.desk import BillingDesk
 from adapters.retention.erasure import Erasures
 from adapters.wasm.upload.lifecycle import Lifecycle
 from domain.ports import (
@@ -24,10 +26,12 @@ from domain.ports import (
     TenantDirectory,
 )
 from handlers.api import adapters as adapter_routes
-from handlers.api import batch, docs, health, listing, messages, openapi, recipients
+from handlers.api import batch, docs, health, listing, messages, openapi, paths, recipients, usage
 from handlers.api import callbacks as callback_routes
 from handlers.api import routes as route_routes
 from handlers.api import suppressions as suppression_routes
+from handlers.api import unsubscribe
+from handlers.api import templates as template_routes
 from handlers.api.callbacks import Callbacks
 from handlers.api.door import Door
 from handlers.api.problems import Problem, engine_unavailable
@@ -41,6 +45,7 @@ from handlers.api.services import (
     utc_now,
 )
 from handlers.api.suppression_requests import SuppressionDesk
+from handlers.api.templates import TemplateResource
 from handlers.pipeline.layers import in_order
 from handlers.pipeline.pipeline import Pipeline
 from handlers.webhooks.routes import Webhooks
@@ -62,6 +67,11 @@ class HermesApi(FastAPI):
     async def through_router(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request that the Door has let in."""
         await super().__call__(scope, receive, send)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Without Starlette's outermost layer: it would answer a failure in words of its own,
+        before the Door hears of it."""
+        return ExceptionMiddleware(self.router, handlers=self.exception_handlers)
 
     def openapi(self) -> dict[str, Any]:
         """The document; built once."""
@@ -85,10 +95,12 @@ def create_app(
     tenants: TenantDirectory | None = None,
     pipeline: Pipeline | None = None,
     callbacks: Callbacks | None = None,
+    templates: TemplateResource | None = None,
     router: RoutesSteps | None = None,
     explainer: Explains | None = None,
     erasures: Erasures | None = None,
     suppressions: SuppressionDesk | None = None,
+    billing: BillingDesk | None = None,
 ) -> HermesApi:
     """The ASGI application. It owns none of its ports: the caller opens and closes them.
 
@@ -97,7 +109,8 @@ def create_app(
     those that need no store, with `providers` for its steps, and `allow_private_callbacks` admits
     http and private hosts in `status_callback`, for development; `webhooks` is the providers'
     door, `adapters` the tenants' changes to their adapters, `callbacks` their endpoints,
-    `erasures` what forgets people. `router` puts a step's providers in order, `explainer` says how
+    `erasures` what forgets people. `billing` has their accounts;
+    `router` puts a step's providers in order, `explainer` says how
     it would.
     """
     services = Services(
@@ -114,6 +127,7 @@ def create_app(
         ),
         router=router or AsItIs(),
         followed=callbacks.followed if callbacks is not None else lambda tenant: (),
+        penniless=billing.empty if billing is not None else lambda tenant: False,
     )
     app = HermesApi(
         title="Hermes",
@@ -132,12 +146,16 @@ def create_app(
     listing.add_routes(app.router, services)
     health.add_routes(app.router, services)
     callback_routes.add_routes(app.router, callbacks)
+    template_routes.add_routes(app.router, templates)
     route_routes.add_routes(app.router, explainer or NothingToExplain())
     adapter_routes.add_routes(app.router, adapters)
     add_webhooks(app.router, webhooks)
     recipients.add_routes(app.router, erasures)
     suppression_routes.add_routes(app.router, suppressions)
+    unsubscribe.add_routes(app.router, suppressions, services.tenants)
+    usage.add_routes(app.router, billing)
     docs.add_routes(app.router, app)
+    paths.settle(app.router.routes)
     return app
 
 
@@ -150,8 +168,10 @@ async def _engine_unavailable(_request: Request, _error: Exception) -> Response:
     return engine_unavailable().response()
 
 
-async def _http_exception(_request: Request, error: Exception) -> Response:
+async def _http_exception(request: Request, error: Exception) -> Response:
     """What the router itself refuses."""
     assert isinstance(error, HTTPException)
-    code = "method_not_allowed" if error.status_code == 405 else "not_found"
-    return Problem(code, headers=error.headers).response()
+    if error.status_code == 405:
+        allow = paths.allowed(request.app.router.routes, request.scope)
+        return Problem("method_not_allowed", headers={"Allow": allow}).response()
+    return Problem("not_found", headers=error.headers).response()

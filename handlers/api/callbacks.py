@@ -54,7 +54,7 @@ _TESTS: Final = 8
 """Tests at a time, of all tenants: one may take ten seconds."""
 
 _ID: Final = {
-    "name": "id",
+    "name": "endpoint",
     "in": "path",
     "required": True,
     "description": "The endpoint's id.",
@@ -202,7 +202,7 @@ def add_routes(router: APIRouter, callbacks: Callbacks | None) -> None:
             endpoint = await asyncio.to_thread(
                 here.store.change,
                 principal_of(request).tenant,
-                request.path_params["id"],
+                request.path_params["endpoint"],
                 _actor(request),
                 url=wanted.url,
                 events=None if wanted.events is None else frozenset(wanted.events),
@@ -218,7 +218,7 @@ def add_routes(router: APIRouter, callbacks: Callbacks | None) -> None:
 
     async def remove_callback(request: Request) -> Response:
         """Take an endpoint away; what waits for it is dropped."""
-        here, name = ours(), request.path_params["id"]
+        here, name = ours(), request.path_params["endpoint"]
         try:
             await asyncio.to_thread(
                 here.store.remove, principal_of(request).tenant, name, _actor(request)
@@ -235,7 +235,7 @@ def add_routes(router: APIRouter, callbacks: Callbacks | None) -> None:
         here = ours()
         raw = await body.read(request, MAX_BODY, required=False)
         wanted = body.parse(raw, RotationBody) if raw else RotationBody()
-        name = request.path_params["id"]
+        name = request.path_params["endpoint"]
         try:
             secret = await asyncio.to_thread(
                 here.store.rotate,
@@ -337,7 +337,7 @@ def add_routes(router: APIRouter, callbacks: Callbacks | None) -> None:
     )
     add(
         "GET",
-        "/{id}",
+        "/{endpoint}",
         get_callback,
         "Look at an endpoint",
         answer="CallbackView",
@@ -346,7 +346,7 @@ def add_routes(router: APIRouter, callbacks: Callbacks | None) -> None:
     )
     add(
         "PATCH",
-        "/{id}",
+        "/{endpoint}",
         change_callback,
         "Change, disable or enable an endpoint",
         answer="CallbackView",
@@ -356,7 +356,7 @@ def add_routes(router: APIRouter, callbacks: Callbacks | None) -> None:
     )
     add(
         "DELETE",
-        "/{id}",
+        "/{endpoint}",
         remove_callback,
         "Remove an endpoint",
         answer="RemovedCallback",
@@ -365,7 +365,7 @@ def add_routes(router: APIRouter, callbacks: Callbacks | None) -> None:
     )
     add(
         "POST",
-        "/{id}/rotate",
+        "/{endpoint}/rotate",
         rotate_callback_secret,
         "Make a new secret",
         answer="CallbackView",
@@ -376,7 +376,7 @@ def add_routes(router: APIRouter, callbacks: Callbacks | None) -> None:
     )
     add(
         "POST",
-        "/{id}/test",
+        "/{endpoint}/test",
         test_callback,
         "Try an endpoint out",
         answer="CallbackTest",
@@ -385,7 +385,7 @@ def add_routes(router: APIRouter, callbacks: Callbacks | None) -> None:
     )
     add(
         "GET",
-        "/{id}/events",
+        "/{endpoint}/events",
         list_callback_events,
         "List what an endpoint was told, or will be",
         answer="TellingPage",
@@ -394,7 +394,7 @@ def add_routes(router: APIRouter, callbacks: Callbacks | None) -> None:
     )
     add(
         "POST",
-        "/{id}/replay",
+        "/{endpoint}/replay",
         replay_callback_events,
         "Tell events again",
         answer="Replayed",
@@ -422,7 +422,7 @@ async def _origins(here: Callbacks, tenant: str) -> list[Endpoint]:
 
 async def _found(here: Callbacks, request: Request, *, own: bool = False) -> Endpoint:
     """The tenant's endpoint; `own` leaves out the hosts of messages. Raises Problem."""
-    tenant, name = principal_of(request).tenant, request.path_params["id"]
+    tenant, name = principal_of(request).tenant, request.path_params["endpoint"]
     endpoint = here.endpoints.value.get(name)
     if endpoint is not None and endpoint.tenant == tenant:
         return endpoint
@@ -490,7 +490,7 @@ def _position(cursor: str) -> int:
         text = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
     except (binascii.Error, ValueError):
         raise Problem("invalid_cursor") from None
-    if not text.isdigit() or len(text) > 18:
+    if not text.isdigit() or len(text) > 18 or _cursor(int(text)) != cursor:
         raise Problem("invalid_cursor")
     return int(text)
 

@@ -26,6 +26,7 @@ _PASSING: Final = frozenset({429, 500, 503})
 _REMEDIES: Final[dict[int, str]] = {
     400: "Correct the request: the same one is refused again.",
     401: "Send a key that is good.",
+    402: "Pay something in, or have the credit raised, and send again.",
     403: "Ask whoever runs Hermes, or use another key.",
     404: "Check the path and the id, and that it is yours.",
     405: "Use a method that the path knows.",

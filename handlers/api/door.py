@@ -15,16 +15,19 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from adapters.store.database import is_away
 from domain.mode import Mode
 from domain.ports import EngineUnavailable, KeyRing, Principal
 from domain.tenancy import OF_TEST_KEYS
 from domain.tenancy import Scope as KeyScope
-from handlers.api.problems import PAGE, Problem, engine_unavailable
+from handlers.api.problems import PAGE, Problem, engine_unavailable, store_unavailable
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/openapi.json", "/docs", "/problems"})
 WEBHOOKS: Final = "/v1/webhooks/"
 """The providers sign what they post; `handlers/webhooks` checks it."""
-OPEN_PREFIXES: Final = ("/docs/", PAGE, WEBHOOKS)
+UNSUBSCRIBE: Final = "/unsubscribe/"
+"""The links in mails are signed."""
+OPEN_PREFIXES: Final = ("/docs/", PAGE, WEBHOOKS, UNSUBSCRIBE)
 
 _MAX_KEY_LENGTH: Final = 512
 _PRINCIPAL: Final = "hermes.principal"
@@ -103,7 +106,11 @@ class Door:
             await engine_unavailable().response()(scope, receive, guarded_send)
         except ClientDisconnect:
             return
-        except Exception:
+        except Exception as error:
+            if is_away(error) and not started:
+                _log.error("%s: the database is away: %s", scope["method"], error)
+                await store_unavailable().response()(scope, receive, guarded_send)
+                return
             incident = f"urn:uuid:{uuid.uuid4()}"
             _log.exception(
                 "%s %s failed: %s",

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from domain.billing.settlement import Settled
 from domain.callback import Telling
 from domain.ids import is_message_id
 from domain.message import MessageOrder
@@ -41,6 +42,7 @@ class Found(NamedTuple):
     record: Record
     late: tuple[Entry, ...] = ()
     callbacks: tuple[Telling, ...] = ()
+    bill: tuple[Settled, ...] = ()
 
 
 def add_routes(router: APIRouter, services: Services) -> Endpoint:
@@ -74,7 +76,7 @@ def add_routes(router: APIRouter, services: Services) -> Endpoint:
         """
         message_id = request.path_params["id"]
         found = await _find(services, principal_of(request), message_id)
-        view = message_view(message_id, found.order, found.record, found.late, found.callbacks)
+        view = message_view(message_id, *found)
         return Response(encode(view), media_type="application/json")
 
     async def cancel_message(request: Request) -> Response:
@@ -126,6 +128,8 @@ def add_routes(router: APIRouter, services: Services) -> Endpoint:
             "idempotency_key_reused",
             "request_in_progress",
             "queue_full",
+            "carriers_down",
+            "account_empty",
         ],
     )
     operation.add(
@@ -170,14 +174,16 @@ async def _find(services: Services, principal: Principal, message_id: str) -> Fo
     """
     if not is_message_id(message_id):
         raise Problem("message_not_found")
-    row = await services.log.get(message_id)
+    row = await services.log.get(message_id, tenant=principal.tenant)
     if row is not None and not _may_see(principal, row.order):
         row = None
     if row is not None and row.record is not None:
-        return Found(row.order, row.record, row.late, row.callbacks)
+        return Found(row.order, row.record, row.late, row.callbacks, row.bill)
     live = await services.engine.status(message_id)
     if live is not None and _may_see(principal, live[0]):
-        return Found(*live, callbacks=() if row is None else row.callbacks)
+        if row is None:
+            return Found(*live)
+        return Found(*live, callbacks=row.callbacks, bill=row.bill)
     if row is None:
         raise Problem("message_not_found")
     # Accepted, but its handler has not begun.

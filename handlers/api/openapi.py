@@ -38,7 +38,7 @@ from handlers.api.problems import FIELD_ERRORS, PROBLEMS, ProblemDetails
 from handlers.api.recipients import ErasureAnswer, RecipientBody
 from handlers.api.route_answers import ExplanationView
 from handlers.api.routes import ExplainBody
-from handlers.api.schemas import BatchBody, MessageBody
+from handlers.api.schemas import BatchBody, MessageBody, TemplateUseBody
 from handlers.api.suppression_shapes import (
     ImportView,
     RemovedSuppression,
@@ -48,6 +48,18 @@ from handlers.api.suppression_shapes import (
     SuppressionPage,
     SuppressionView,
 )
+from handlers.api.template_shapes import (
+    RemovedTemplate,
+    RenderBody,
+    Rendered,
+    TemplateDraft,
+    TemplateList,
+    TemplateVersionView,
+    TemplateView,
+    VersionChoiceBody,
+    VersionDraft,
+)
+from handlers.api.usage import AccountView, UsageReport
 
 _ANSWERS: Final = (
     AcceptedMessage,
@@ -66,6 +78,13 @@ _ANSWERS: Final = (
     CallbackTest,
     TellingPage,
     Replayed,
+    TemplateDraft,
+    VersionDraft,
+    TemplateList,
+    TemplateView,
+    TemplateVersionView,
+    RemovedTemplate,
+    Rendered,
     ErasureAnswer,
     ExplanationView,
     SuppressionPage,
@@ -73,6 +92,8 @@ _ANSWERS: Final = (
     SuppressionLookup,
     RemovedSuppression,
     ImportView,
+    UsageReport,
+    AccountView,
     ProblemDetails,
 )
 _BODIES: Final = (
@@ -85,6 +106,9 @@ _BODIES: Final = (
     CallbackChangeBody,
     RotationBody,
     ReplayBody,
+    TemplateUseBody,
+    VersionChoiceBody,
+    RenderBody,
     ExplainBody,
     SuppressionBody,
     SuppressionLookupBody,

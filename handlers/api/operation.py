@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from fastapi import APIRouter
-from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import request_response
@@ -19,9 +18,16 @@ from starlette.routing import request_response
 from domain.ids import PATTERN
 from domain.tenancy import Scope
 from handlers.api.door import Endpoint, principal_of, require
+from handlers.api.paths import ByPath
 from handlers.api.problems import MEDIA_TYPE, PROBLEMS
 
-ALWAYS: Final = ("missing_key", "invalid_key", "scope_missing", "live_key_required", "internal_error")
+ALWAYS: Final = (
+    "missing_key",
+    "invalid_key",
+    "scope_missing",
+    "live_key_required",
+    "internal_error",
+)
 """What every authenticated operation can answer."""
 
 MESSAGE_ID: Final = {
@@ -50,7 +56,7 @@ TRACEPARENT: Final = {
 }
 
 
-class Operation(APIRoute):
+class Operation(ByPath):
     """A route that FastAPI documents and Starlette serves. `scope` is what it asks of a key, None
     for a route without one."""
 
@@ -81,13 +87,17 @@ def add(
     headers: Mapping[str, str] | None = None,
     scope: Scope | None = None,
     open_to_all: bool = False,
+    also: int | None = None,
+    other_types: Iterable[str] = (),
 ) -> Endpoint:
     """Serve `endpoint` and document it; its docstring is the description. Returns what is served:
     the endpoint behind the check that the key has `scope`.
 
-    Every route has a scope, or is `open_to_all`; ValueError for one that has not. `answer` and `body` name component schemas; an `answer` of None says nothing. `problems` are
-    codes of PROBLEMS, `headers` the answer's own headers with their descriptions. `upload`
-    is the media type of a body that is no JSON.
+    Every route has a scope, or is `open_to_all`; ValueError for one that has not. `answer` and
+    `body` name component schemas; an `answer` of None says nothing. `also` is another status of
+    success with the same answer, `other_types` are media types in which it comes as text.
+    `problems` are codes of PROBLEMS, `headers` the answer's own headers with their descriptions.
+    `upload` is the media type of a body that is no JSON.
     """
     if open_to_all is (scope is not None):
         raise ValueError(f"{method} {path}: a route has a scope, or is open to all")
@@ -96,6 +106,7 @@ def add(
     success: dict[str, Any] = {"description": "Success"}
     if answer is not None:
         success["content"] = {"application/json": {"schema": _reference(answer)}}
+        success["content"] |= {other: {"schema": {"type": "string"}} for other in other_types}
     if headers:
         success["headers"] = {
             name: {"description": text, "schema": {"type": "string"}}
@@ -125,7 +136,11 @@ def add(
         status_code=status,
         response_model=None,
         response_class=Response,
-        responses={status: success, **_problem_responses(codes)},
+        responses={
+            **({} if also is None else {also: success}),
+            status: success,
+            **_problem_responses(codes),
+        },
         openapi_extra=extra,
         route_class_override=Operation,
     )

@@ -254,9 +254,7 @@ def _prepared(rules: ChannelRules, content: Content) -> Content:
     prepared = rules.prepare(own)
     text = prepared.text if prepared.text != own.text else content.text
     subject = prepared.subject if prepared.subject != own.subject else content.subject
-    return msgspec.structs.replace(
-        prepared, text=text, subject=subject, variants=content.variants
-    )
+    return msgspec.structs.replace(prepared, text=text, subject=subject, variants=content.variants)
 
 
 def _content_of(body: ContentBody | None) -> Content:

@@ -17,8 +17,8 @@ from domain.channels import CHANNELS
 from domain.channels.plan import CODES as PLAN_CODES
 from domain.compliance.senders import CODES as SENDER_CODES
 from domain.content_rules import CODES as CONTENT_CODES
-from domain.templates.definition import CODES as TEMPLATE_CODES
 from domain.failures import Fault
+from domain.templates.definition import CODES as TEMPLATE_CODES
 
 MEDIA_TYPE: Final = "application/problem+json"
 PAGE: Final = "/problems/"
@@ -71,6 +71,12 @@ PROBLEMS: Final[dict[str, Kind]] = {
         "The request is not signed as the provider signs, or is too old. Compare the secrets, the "
         "address that the provider calls and `public_url` in Hermes's settings.",
         fault=Fault.PROVIDER,
+    ),
+    "too_many_webhooks": Kind(
+        429,
+        "Too many webhooks",
+        "A tenant's webhooks may come only so fast, and those of an adapter that cannot read them "
+        "have to wait: `detail` says which. Post it again after `Retry-After` seconds.",
     ),
     "malformed_webhook": Kind(400, "Malformed webhook", "The body is not text in UTF-8."),
     "method_not_allowed": Kind(
@@ -200,11 +206,36 @@ PROBLEMS: Final[dict[str, Kind]] = {
         "Your messages that wait for the carriers already take longer than they may. Nothing was "
         "accepted. Repeat after `Retry-After` seconds, more slowly.",
     ),
+    "account_empty": Kind(
+        402,
+        "Account empty",
+        "The account has not enough money or credit for another message. `GET /v1/account` shows "
+        "it; messages are accepted again within seconds of a payment.",
+    ),
+    "account_not_found": Kind(
+        404,
+        "No account",
+        "No account is kept for you: what is sent is charged without a limit, or free. "
+        "`GET /v1/usage` shows it.",
+    ),
+    "carriers_down": Kind(
+        429,
+        "No carrier takes messages",
+        "Messages already wait longer than they may, and not for their number: none of the "
+        "carriers takes any, for the reasons in `detail`. Nothing was accepted. Repeat after "
+        "`Retry-After` seconds.",
+    ),
     "engine_unavailable": Kind(
         503,
         "Engine unavailable",
         "The message could not be handed over durably. Repeat the request after `Retry-After` "
         "seconds; with an `Idempotency-Key` that can never send twice.",
+    ),
+    "store_unavailable": Kind(
+        503,
+        "Database unavailable",
+        "The database cannot be reached. Repeat the request after `Retry-After` seconds; one that "
+        "sends a message only with an `Idempotency-Key`, which makes that safe.",
     ),
     "not_ready": Kind(503, "Not ready", "This process cannot take messages; `detail` says why."),
     "adapter_not_found": Kind(
@@ -221,8 +252,9 @@ PROBLEMS: Final[dict[str, Kind]] = {
     "adapter_refused": Kind(
         422,
         "Adapter refused",
-        "The version fails a check: `check` names it, and `finding` says what was found. What was "
-        "in use before stays in use.",
+        "The version fails a check: `check` names it, and `finding` says what was found. Of a "
+        "manifest `errors` lists all faults, with JSON Pointers into manifest.json. What was in "
+        "use before stays in use.",
     ),
     "adapter_configuration": Kind(
         422,
@@ -248,6 +280,23 @@ PROBLEMS: Final[dict[str, Kind]] = {
         "Another change of your adapters is not finished, or came in between: look at the adapter "
         "again, and repeat the request.",
         passes=True,
+    ),
+    "template_not_found": Kind(
+        404,
+        "Template not found",
+        "There is no such template, or it belongs to another tenant: the two look the same.",
+    ),
+    "template_version_not_found": Kind(
+        404, "Template version not found", "The template has no such version."
+    ),
+    "template_exists": Kind(
+        409, "Template exists", "There is a template of this name: add a version to it."
+    ),
+    "too_many_templates": Kind(
+        409,
+        "Too many templates",
+        "`detail` says how many templates and versions there may be. Remove templates that nobody "
+        "uses.",
     ),
     "callback_not_found": Kind(
         404,
@@ -286,7 +335,9 @@ FIELD_ERRORS: Final[dict[str, str]] = {
     "unknown_channel": "There is no such channel.",
     "empty_plan": "A plan needs at least one step; leave it out for the default plan.",
     "no_address_for_channel": "`to` has no address for the step's channel.",
-    "no_provider_for_channel": "No active adapter could carry this channel, or there is no provider of that name.",
+    "no_provider_for_channel": (
+        "No active adapter could carry this channel, or there is no provider of that name."
+    ),
     "no_route": "No route of yours leads to the step's address.",
     "success_not_provable": "The channel's receipts cannot prove this level.",
     "send_at_in_past": "`send_at` is in the past.",
@@ -295,7 +346,9 @@ FIELD_ERRORS: Final[dict[str, str]] = {
         "A callback is an absolute https URL of at most 2,048 characters, without user name, "
         "password or fragment, and with a public host."
     ),
-    "invalid_value": "The value is not one that the adapter's manifest allows.",
+    "invalid_value": (
+        "The value is not one that a manifest may have, or that the adapter's manifest allows."
+    ),
     "metadata_too_large": (
         "Metadata holds at most 20 keys of 1 to 40 characters with values of up to 500."
     ),
@@ -402,6 +455,11 @@ def validation_failed(errors: Sequence[FieldError]) -> Problem:
 def engine_unavailable() -> Problem:
     """The problem of a message that Restate did not confirm."""
     return Problem("engine_unavailable", headers={"Retry-After": "2"})
+
+
+def store_unavailable() -> Problem:
+    """The problem of a request that needed the database while it was away."""
+    return Problem("store_unavailable", headers={"Retry-After": "2"})
 
 
 def pointer(location: Sequence[str | int]) -> str:

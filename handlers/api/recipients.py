@@ -73,7 +73,7 @@ def add_routes(router: APIRouter, erasures: Erasures | None) -> None:
             raise Problem("not_found")
         principal = principal_of(request)
         asked = body.parse(await body.read(request, MAX_BODY), RecipientBody)
-        to = _addresses(asked.to)
+        to = addresses_of(asked.to)
         actor = f"key:{principal.key_id}"
         found = await asyncio.to_thread(erasures.erase, principal.tenant, to, actor)
         answer = ErasureAnswer({channel: ErasedAddress(*one) for channel, one in found.items()})
@@ -100,7 +100,7 @@ def add_routes(router: APIRouter, erasures: Erasures | None) -> None:
     )
 
 
-def _addresses(given: dict[str, str]) -> dict[str, str]:
+def addresses_of(given: dict[str, str]) -> dict[str, str]:
     """In their normal form, under which messages have them. Raises Problem."""
     faults, found = [], {}
     for channel, address in given.items():

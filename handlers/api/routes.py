@@ -100,19 +100,11 @@ def routed(router: RoutesSteps, message_id: str, order: MessageOrder) -> Message
     try:
         return router.order(message_id, order)
     except NoRoute as none:
-        channel, where = order.plan[none.step].channel, f"/plan/{none.step}"
-        if none.named is not None:
-            raise validation_failed(
-                [no_provider(none.named, channel, f"{where}/provider")]
-            ) from None
-        detail = f"No route of yours leads there by {channel}."
-        raise validation_failed([FieldError("no_route", detail, where)]) from None
-
-
-def no_provider(named: str, channel: str, where: str) -> FieldError:
-    """The fault of a name that is no provider's, or none of the tenant's: the two look the same."""
-    detail = f"There is no provider named {named} for {channel}."
-    return FieldError("no_provider_for_channel", detail, where)
+        by = order.plan[none.step].channel if none.named is None else none.named
+        error = FieldError(
+            "no_route", f"No route of yours leads there by {by}.", f"/plan/{none.step}"
+        )
+        raise validation_failed([error]) from None
 
 
 def asked(said: Supposed, tenant: str) -> Asked:

@@ -102,7 +102,7 @@ class StepBody(_Body):
     )
 
 
-class RecipientBody(_Body):
+class AboutRecipientBody(_Body):
     """What the client knows about the recipient, and Hermes would have to guess."""
 
     locale: Annotated[str, Field(pattern=LOCALE)] | None = Field(
@@ -197,7 +197,7 @@ class MessageBody(_Body):
     status_callback: str | None = Field(
         None, description="An https URL that is told how the message ended."
     )
-    recipient: RecipientBody | None = None
+    recipient: AboutRecipientBody | None = None
     dedup: DedupBody | None = Field(
         None, description="Left out, the tenant's settings count; without any, nothing is refused."
     )

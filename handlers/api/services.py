@@ -49,6 +49,10 @@ class NoPressure:
         """See `domain.ports.Pressure`."""
         return 0.0
 
+    def standstill(self, channel: str) -> str | None:
+        """See `domain.ports.Pressure`."""
+        return None
+
     def accepted(self, tenant: str, channel: str) -> None:
         """See `domain.ports.Pressure`."""
 
@@ -77,7 +81,7 @@ def _bare_pipeline() -> Pipeline:
 class Services:
     """The ports, the clock (aware UTC times), the layers that a message goes through, and the
     limits. `followed` gives what a tenant's messages have to tell on their way
-    (`MessageOrder.tell`)."""
+    (`MessageOrder.tell`), `penniless` says whose account is empty."""
 
     keys: KeyRing
     log: MessageLog
@@ -89,3 +93,4 @@ class Services:
     pipeline: Pipeline = field(default_factory=_bare_pipeline)
     router: RoutesSteps = field(default_factory=AsItIs)
     followed: Callable[[str], tuple[str, ...]] = lambda tenant: ()
+    penniless: Callable[[str], bool] = lambda tenant: False

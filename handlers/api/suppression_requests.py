@@ -19,6 +19,7 @@ from adapters.store.sections import Section
 from adapters.suppression.hashing import key_of
 from adapters.suppression.index import Lists
 from adapters.suppression.jobs import Busy, ImportJob, ImportJobs
+from adapters.suppression.links import UnsubscribeLinks
 from adapters.suppression.store import Entry, Position, SuppressionStore
 from domain.channels import CHANNELS
 from domain.channels.rules import AddressProblem
@@ -50,11 +51,13 @@ class _Place(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class SuppressionDesk:
-    """Does what is asked. `lists` are those of this process, which see its own changes at once."""
+    """Does what is asked. `lists` are those of this process, which see its own changes at once;
+    `links` are those in marketing mails."""
 
     store: SuppressionStore
     jobs: ImportJobs
     lists: Section[Lists]
+    links: UnsubscribeLinks
 
     async def page(self, owner: str, limit: int, cursor: str | None) -> SuppressionPage:
         """A page of a list. Raises Problem `invalid_cursor`."""

@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from domain.message import Category
-from domain.suppression import list_of
 from domain.tenancy import Scope
 from handlers.api import body, operation
 from handlers.api.answers import encode
@@ -167,6 +166,7 @@ def add_routes(router: APIRouter, desk: SuppressionDesk | None) -> None:
             "scope": Scope.SUPPRESSIONS,
             "summary": "Suppress an address",
             "status": 201,
+            "also": 200,
             "body": "SuppressionBody",
             "answer": "SuppressionView",
             "problems": _JSON_PROBLEMS,
@@ -225,8 +225,7 @@ def add_routes(router: APIRouter, desk: SuppressionDesk | None) -> None:
 
 
 def _owner(request: Request) -> str:
-    principal = principal_of(request)
-    return list_of(principal.tenant, principal.mode)
+    return principal_of(request).tenant
 
 
 def _actor(request: Request) -> str:

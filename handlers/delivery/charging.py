@@ -97,9 +97,9 @@ class Charging:
             if taken is None:
                 answer = await self._spending.ask(request.tenant, most)
                 if answer is not Answer.SET_ASIDE:
-                    submission = await refused(request, _refusal(answer, now))
                     # Nothing was set aside for it, but what was sent before is owed.
-                    return self._entered(book, channel, request, submission, segments, digits, 0)
+                    submission = await refused(request, _refusal(answer, now))
+                    return self._entered(book, channel, request, routes, submission, segments, 0)
                 taken = most
             held = taken
         try:
@@ -107,32 +107,34 @@ class Charging:
         except BaseException:
             self._spending.give_back(request.tenant, held)
             raise
-        return self._entered(book, channel, request, submission, segments, digits, held)
+        return self._entered(book, channel, request, routes, submission, segments, held)
 
     def _entered(
         self,
         book: PriceBook,
         channel: str,
         request: DeliveryRequest,
+        routes: Sequence[str],
         submission: Submission,
         segments: int,
-        digits: str,
         held: int,
     ) -> Submission:
         """The answer with its cost, which is on its way into the ledger."""
+        priced = None
         if submission.state in _PERHAPS_SENT:
-            route = submission.provider or request.provider or ""
-            price = book.price(request.tenant, route, channel, digits, submission.at)
-            if price is not None:
-                cost = price.of(submission.segments or segments)
-                submission = msgspec.structs.replace(submission, cost=cost)
-                movement = submitted(
-                    request.message, request.attempt, request.tenant, channel, submission
-                )
-                assert movement is not None
-                self._spending.enter(held, movement)
-                return submission
-        self._spending.give_back(request.tenant, held)
+            # Whoever does not know the outcome may not know who had it, either.
+            taken_by = routes if submission.provider is None else (submission.provider,)
+            digits = digits_of(request.to)
+            priced = book.highest(request.tenant, taken_by, channel, digits, submission.at)
+        if priced is None:
+            self._spending.give_back(request.tenant, held)
+            return submission
+        submission = msgspec.structs.replace(
+            submission, cost=priced.of(submission.segments or segments)
+        )
+        movement = submitted(request.message, request.attempt, request.tenant, channel, submission)
+        assert movement is not None
+        self._spending.enter(held, movement)
         return submission
 
 

@@ -8,12 +8,12 @@ from typing import Final, Protocol
 import msgspec
 
 from domain.compliance.opt_out_hint import says_how_to_end
-from domain.compliance.quiet_hours import INTERRUPTING, hours_for, next_allowed
+from domain.compliance.quiet_hours import hours_for, next_allowed, quiet_between
 from domain.compliance.rules import ComplianceRules
 from domain.compliance.senders import CODES as SENDER_CODES
 from domain.compliance.senders import Senders
 from domain.content_rules import Action
-from domain.message import Category, MessageOrder
+from domain.message import INTERRUPTING, Category, MessageOrder
 from domain.numbering.number import NOTHING, NumberFacts, facts
 from domain.verdict import Outcome, Verdict
 from handlers.api.problems import FieldError, Problem
@@ -102,20 +102,25 @@ def _out_of_quiet_hours(
     marketing = order.category is Category.MARKETING
     own = rules.marketing if marketing else rules.transactional
     hours = hours_for(own, known.country, order.category)
-    if not hours or order.plan[0].channel not in INTERRUPTING:
+    if not hours or all(step.channel not in INTERRUPTING for step in order.plan):
         return None
     zones = _zones(draft, rules, known)
     if not zones:
         flags.append("time_zone_unknown")
         return None
     due = order.send_at or order.accepted_at
-    allowed = next_allowed(due, hours, zones)
-    if allowed == due:
-        return None
+    first = order.plan[0].channel in INTERRUPTING
+    allowed = next_allowed(due, hours, zones) if first else due
     needed = timedelta(seconds=sum(step.timeout for step in order.plan))
-    if allowed is None or allowed + needed > order.expires_at:
+    if allowed is None or (allowed > due and allowed + needed > order.expires_at):
         raise Problem("compliance_refused", errors=[_outlasts(allowed)])
-    draft.order = msgspec.structs.replace(order, send_at=allowed)
+    # Later steps may fall into the quiet hours that are still to come.
+    quiet = quiet_between(allowed, order.expires_at, hours, zones)
+    if allowed == due:
+        if quiet:
+            draft.order = msgspec.structs.replace(order, quiet=quiet)
+        return None
+    draft.order = msgspec.structs.replace(order, send_at=allowed, quiet=quiet)
     until = f"until {allowed:%Y-%m-%dT%H:%M:%SZ} by the clock of {zones[0]}"
     more = f" and {len(zones) - 1} more" if len(zones) > 1 else ""
     return Verdict("compliance", Outcome.DEFER, "quiet_hours", until + more)

@@ -15,7 +15,7 @@ from adapters.suppression.hashing import Hasher
 from adapters.suppression.index import Lists
 from domain.mode import Mode
 from domain.sandbox import is_suppressed
-from domain.suppression import EVERYBODY, RULES, Reason, bit, list_of, of_order, unpacked
+from domain.suppression import EVERYBODY, RULES, Reason, bit, of_order, unpacked
 from domain.verdict import Outcome, Verdict
 from handlers.api.problems import Problem
 from handlers.pipeline.draft import Draft
@@ -39,7 +39,6 @@ class Dnc:
         find = self._lists.value.find
         key = self._key
         asked = bit(order.category)
-        own = list_of(order.tenant, draft.principal.mode)
         found: dict[str, str] | None = None
         free: list[str] = []
         for step in order.plan:
@@ -51,7 +50,7 @@ class Dnc:
                 found[channel] = RULES[Reason.STOP].meaning
                 continue
             address = of_order(channel, order.to[channel])
-            held = find(key(own, channel, address))
+            held = find(key(order.tenant, channel, address))
             everybody = find(key(EVERYBODY, channel, address))
             if held or everybody:
                 reason = _reason(held, everybody, asked)

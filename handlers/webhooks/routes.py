@@ -28,6 +28,7 @@ from handlers.api import operation
 from handlers.api.door import WEBHOOKS
 from handlers.api.problems import Problem
 from handlers.reports import WebhookCall
+from handlers.webhooks.limits import WebhookLimits
 
 BODY_LIMIT: Final = 2 * 1024 * 1024
 """Bytes. SendGrid posts up to 1,000 events at a time, of about 500 bytes each."""
@@ -41,6 +42,7 @@ _PROBLEMS: Final = (
     "webhook_refused",
     "malformed_webhook",
     "body_too_large",
+    "too_many_webhooks",
     "engine_unavailable",
 )
 _PARAMETERS: Final = [
@@ -69,8 +71,8 @@ class ReportSink(Protocol):
 class Webhooks:
     """What the routes work with. `public_url` is how the providers see us, without a path.
 
-    `reference_key` is what our references are signed with. `seen` counts requests by tenant,
-    adapter and what became of them.
+    `reference_key` is what our references are signed with. `limits` are those of each tenant.
+    `seen` counts requests by tenant, adapter and what became of them.
     """
 
     registry: Registry
@@ -78,6 +80,7 @@ class Webhooks:
     public_url: str
     reference_key: bytes
     clock: Callable[[], datetime]
+    limits: WebhookLimits = field(default_factory=WebhookLimits)
     seen: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
 
@@ -120,6 +123,11 @@ def add_routes(router: APIRouter, webhooks: Webhooks | None) -> None:
             text = body.decode()
         except UnicodeDecodeError:
             raise Problem("malformed_webhook") from None
+        try:
+            webhooks.limits.take(tenant, adapter, len(body))
+        except Problem:
+            webhooks.seen[tenant, adapter, "limited"] += 1
+            raise
         call = WebhookCall(
             tenant,
             adapter,

@@ -14,11 +14,14 @@ from infra.bench.scenarios import (
     early_receipts,
     link_kill,
     mixed_faults,
+    noisy_tenant,
     otp_priority,
     pipeline,
     pool,
     pool_kill,
+    routing,
     silent_peer,
+    suppression,
     throttle,
 )
 
@@ -41,6 +44,9 @@ SCENARIOS: dict[str, Scenario] = {
         adapter_hostile,
         adapter_isolation,
         pipeline,
+        routing,
+        suppression,
+        noisy_tenant,
     )
 }
 """By name, in the order in which they are listed."""

@@ -62,6 +62,8 @@ def _told(adapter: Json) -> Iterator[tuple[str, Text]]:
         yield "priority", Text(str(adapter["priority"]))
     if adapter["webhook"]:
         yield "webhook", Text(adapter["webhook"], style="link")
+    if adapter["unread"]:
+        yield "webhooks", _unread(adapter["unread"])
     health = adapter["health"]
     if health is None:
         return
@@ -72,6 +74,16 @@ def _told(adapter: Json) -> Iterator[tuple[str, Text]]:
         said = f": {health['detail']}" if health["detail"] else ""
         times = "once" if health["failures"] == 1 else f"{health['failures']} times"
         yield "health", Text(f"not well {ago} ago, {times} in a row{said}", style="bad")
+
+
+def _unread(unread: Json) -> Text:
+    said = []
+    if unread["waiting"]:
+        said.append(f"{unread['waiting']:,} wait to be read again")
+    if unread["given_up"]:
+        said.append(f"{unread['given_up']:,} were given up")
+    age = seconds(max(_age(unread["since"]), 0.0))
+    return Text(f"{', '.join(said)}: {unread['kind']}, since {age} ago", style="bad")
 
 
 def _settings(configuration: dict[str, Json]) -> Table:

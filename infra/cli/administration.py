@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 import click
 
@@ -74,7 +74,7 @@ class DatabaseClient:
             "type": "http",
             "http_version": "1.1",
             "method": method,
-            "path": split.path,
+            "path": unquote(split.path),
             "raw_path": split.path.encode(),
             "query_string": split.query.encode(),
             "headers": [(n.lower().encode(), v.encode()) for n, v in headers.items()],
@@ -116,7 +116,7 @@ class DatabaseClient:
 def administration(base: str | None) -> Iterator[Administration]:
     """The API at `base` or HERMES_API_URL, else the settings' database."""
     base = base or os.environ.get("HERMES_API_URL")
-    client: Administration = DatabaseClient(database()) if base is None else _api(base)
+    client: Administration = DatabaseClient(database()) if base is None else operators_api(base)
     try:
         yield client
     finally:
@@ -148,7 +148,8 @@ def database() -> Path | str:
     return where
 
 
-def _api(base: str) -> AdminClient:
+def operators_api(base: str) -> AdminClient:
+    """The API at `base` with the operator's key. Raises ClickException where there is none."""
     key = known_operator_key(load_settings())
     if not key:
         raise click.ClickException(

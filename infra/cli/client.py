@@ -81,14 +81,20 @@ class ApiClient:
         return self._call("DELETE", f"/v1/messages/{quote(message_id, safe='')}")
 
     def ask(
-        self, method: str, path: str, body: Any = None, *, patience: float | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        patience: float | None = None,
+        media_type: str = "application/zip",
     ) -> dict[str, Any]:
-        """Any operation: `body` is JSON, or the bytes of a zip; `patience` is in seconds. Raises
+        """Any operation: `body` is JSON, or bytes of `media_type`; `patience` is in seconds. Raises
         ApiError."""
         if patience is not None:
             self._connection.close()
             self._connection.timeout = patience
-        headers = {"Content-Type": "application/zip"} if isinstance(body, bytes) else {}
+        headers = {"Content-Type": media_type} if isinstance(body, bytes) else {}
         return self._call(method, path, body, headers)
 
     def close(self) -> None:
@@ -135,7 +141,7 @@ def with_api(command: Command) -> Command:
         help=f"Whose demo key to take: {', '.join(DEMO_TENANTS)}; not with HERMES_API_KEY.",
     )
     def connected(*args: Any, base: str | None, tenant: str | None, **options: Any) -> Any:
-        client = ApiClient(base or _default_base(), _key(tenant))
+        client = ApiClient(base or default_base(), key_of(tenant))
         try:
             return command(*args, api=client, **options)
         finally:
@@ -158,7 +164,8 @@ def load_settings() -> settings.Settings:
         raise click.ClickException(f"The settings are wrong:\n{error}") from None
 
 
-def _default_base() -> str:
+def default_base() -> str:
+    """Where the API is: by the environment, by what runs here, by the settings."""
     if url := os.environ.get("HERMES_API_URL"):
         return url
     settings = load_settings()
@@ -167,7 +174,8 @@ def _default_base() -> str:
     return f"http://{settings.api.host}:{port}"
 
 
-def _key(tenant: str | None) -> str:
+def key_of(tenant: str | None) -> str:
+    """The environment's API key, else a tenant's demo key. Raises ClickException."""
     if (key := os.environ.get("HERMES_API_KEY")) and tenant is None:
         return key
     data_dir = load_settings().data_dir

@@ -244,6 +244,7 @@ def waiting_for(message: Json, now: datetime) -> str:
         "deferred": "waiting for room",
         "outcome_unknown": "waiting for a receipt to settle it",
         "cancel_requested": "canceling",
+        "quiet_hours": "waiting for the end of quiet hours",
     }.get(str(entries[-1].get("event")), "working")
     timeout = step.get("timeout")
     if timeout is None:
@@ -280,6 +281,10 @@ def _describe_scheduled(reader: TimelineReader, entry: Json) -> Description:
     send_at = reader.message.get("send_at")
     until = f" until {_time(send_at).astimezone():%d %b %H:%M:%S}" if send_at else ""
     return {"text": f"waits{until}"}
+
+
+def _describe_quiet_hours(reader: TimelineReader, entry: Json) -> Description:
+    return {"text": f"{entry.get('channel')} waits for the end of quiet hours", "style": "warn"}
 
 
 def _describe_step(reader: TimelineReader, entry: Json) -> Description:
@@ -384,10 +389,32 @@ def _describe_unknown(reader: TimelineReader, entry: Json) -> Description:
     return {"text": str(entry.get("event", "?")).replace("_", " "), **_failure_note(entry, "bad")}
 
 
+_CALLBACK_STATES = {"delivered": ("told", ""), "given_up": ("✗ not told", "bad")}
+
+
+def _describe_callback(reader: TimelineReader, entry: Json) -> Description:
+    callback = entry.get("callback") or {}
+    tries = int(callback.get("tries") or 0)
+    state = str(callback.get("state") or "?")
+    waits = ("waits to be told", "warn" if tries else "quiet")
+    said, style = _CALLBACK_STATES.get(state, waits)
+    event = str(callback.get("type") or "event").removeprefix("message.")
+    text = f"{said}: {event} to {_short(str(callback.get('endpoint') or '?'))}"
+    if tries > 1 or (tries and state == "waiting"):
+        text += f", {tries} {'try' if tries == 1 else 'tries'}"
+    return {
+        "text": text,
+        "style": style or "quiet",
+        "note": str(callback.get("error") or ""),
+        "note_style": style or "quiet",
+    }
+
+
 _DESCRIPTIONS: dict[str, Callable[[TimelineReader, Json], Description]] = {
     "accepted": _describe_accepted,
     "verdict": _describe_verdict,
     "scheduled": _describe_scheduled,
+    "quiet_hours": _describe_quiet_hours,
     "step": _describe_step,
     "route": _describe_route,
     "submitted": _describe_submitted,
@@ -398,6 +425,7 @@ _DESCRIPTIONS: dict[str, Callable[[TimelineReader, Json], Description]] = {
     "timeout": _describe_timeout,
     "cancel_requested": _describe_cancel,
     "ended": _describe_ended,
+    "callback": _describe_callback,
 }
 
 # --- small facts --------------------------------------------------------------------------------

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from adapters.email.relay import PROVIDER
-from adapters.smpp.flow.pressure import PoolPressure
-from adapters.telemetry.adapters import AdapterCollector, GuestTelemetry
-from adapters.wasm.choice import OwnProviders
+from adapters.store.sections import Section
+from adapters.telemetry.adapters import AdapterCollector, GuestTelemetry, StrangerTelemetry
 from adapters.wasm.egress import Egress
 from adapters.wasm.host import AdapterHost
-from adapters.wasm.installed import Health, Installed, Registry
+from adapters.wasm.installed import Health, Installed, Registry, Unread
 from adapters.wasm.store.management import AdapterStore
 from adapters.wasm.store.registry import SqliteRegistry
+from adapters.wasm.store.unread import UnreadNotes
 from adapters.wasm.store.values import SqliteValueStore
 from adapters.wasm.upload.built_in import built_in
 from adapters.wasm.upload.inspection import Inspector
@@ -25,6 +24,7 @@ from adapters.wasm.upload.lifecycle import Lifecycle
 from infra.key_files import reference_key
 from infra.operator_key import operator_key
 from infra.processes.serving import AsgiApp
+from infra.processes.suppression import unsubscribe_links
 from infra.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -72,6 +72,10 @@ async def adapters(settings: Settings, *, checks: bool) -> AsyncIterator[Adapter
         reference_key=key,
         artifacts=settings.data_dir / "artifacts",
         values=values,
+        strangers=StrangerTelemetry(
+            telemetry, telemetry.log if settings.adapters.log_guests else None
+        ),
+        unsubscribe=unsubscribe_links(settings).of,
     )
     tasks = [asyncio.create_task(_follow(registry))]
     if checks:
@@ -95,7 +99,7 @@ async def lifecycle(settings: Settings, host: AdapterHost) -> AsyncIterator[Life
     keep = max(_KEPT, settings.journal_retention)
     store = AdapterStore(settings.database, settings.data_dir, keep=keep)
     store.offer(built_in())
-    sweeping = asyncio.create_task(_sweep(store, host))
+    sweeping = asyncio.create_task(_sweep(store, host, UnreadNotes(settings.database)))
     try:
         yield Lifecycle(store, host, inspect=Inspector(host.adopt))
     finally:
@@ -103,9 +107,10 @@ async def lifecycle(settings: Settings, host: AdapterHost) -> AsyncIterator[Life
         await asyncio.gather(sweeping, return_exceptions=True)
 
 
-async def _sweep(store: AdapterStore, host: AdapterHost) -> None:
+async def _sweep(store: AdapterStore, host: AdapterHost, unread: UnreadNotes) -> None:
     def sweep() -> None:
         store.sweep()
+        unread.sweep()
         host.sweep(store.components())
 
     while True:
@@ -116,19 +121,11 @@ async def _sweep(store: AdapterStore, host: AdapterHost) -> None:
         await asyncio.sleep(_SWEPT_EVERY)
 
 
-def own_providers(pressure: PoolPressure) -> OwnProviders:
-    """What may be named in the place of an adapter: the carriers of the bind pools, the relay."""
-
-    def own(channel: str) -> Collection[str]:
-        if channel == "sms":
-            return pressure.carriers()
-        return (PROVIDER,) if channel == "email" else ()
-
-    return own
-
-
 def metrics(
-    settings: Settings, ours: Adapters, webhooks: Mapping[tuple[str, str, str], int] | None = None
+    settings: Settings,
+    ours: Adapters,
+    webhooks: Mapping[tuple[str, str, str], int] | None = None,
+    unread: Section[Mapping[tuple[str, str], Unread]] | None = None,
 ) -> asyncio.Future[AsgiApp]:
     """`/metrics` of a process; imported while the process serves already."""
 
@@ -137,7 +134,10 @@ def metrics(
         from handlers.admin.metrics import metrics_app
 
         collector = AdapterCollector(
-            ours.registry.all_active, ours.registry.health, lambda: webhooks or {}
+            ours.registry.all_active,
+            ours.registry.health,
+            lambda: webhooks or {},
+            lambda: {} if unread is None else unread.value,
         )
         return metrics_app(Metrics(ours.telemetry, collector), operator_key(settings))
 

@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from adapters.billing.desk import BillingDesk
 from adapters.billing.lists import PriceLists
 from adapters.limits.quota import Quotas
 from adapters.restate.ingress import RestateIngress
+from adapters.routing.providers import TenantsChoice
 from adapters.smpp.flow.pressure import PoolPressure
 from adapters.store.directory import Directory
 from adapters.store.message_log import SqliteMessageLog
 from adapters.store.sections import Sections
+from adapters.templates.store import TemplateStore
+from adapters.templates.store import follow as follow_templates
 from adapters.wasm.choice import ByPriority
+from adapters.wasm.store.unread import SECTION as UNREAD
+from adapters.wasm.store.unread import count as count_unread
 from handlers.api.app import create_app
 from handlers.api.services import utc_now
+from handlers.api.templates import TemplateResource
 from handlers.pipeline.dnc import Dnc
 from handlers.pipeline.layers import in_order
 from handlers.pipeline.rate import Rate
+from handlers.webhooks.limits import WebhookLimits
 from handlers.webhooks.routes import Webhooks
 from infra.operator_key import operator_key
 from infra.processes.adapters import adapters, lifecycle, metrics
@@ -40,6 +48,7 @@ async def api(settings: Settings) -> AsyncIterator[AsgiApp]:
     directory = Directory(settings.database, sections)
     prices = PriceLists(sections)
     suppressions = suppressing(settings, sections)
+    templates = follow_templates(sections)
     quotas = Quotas(settings.database)
     engine = RestateIngress(settings.restate.ingress)
     pressure = PoolPressure(
@@ -56,8 +65,14 @@ async def api(settings: Settings) -> AsyncIterator[AsgiApp]:
                 settings, sections, directory, prices, ours.registry, pressure
             ) as routing,
         ):
+            unread = sections.register(UNREAD, count_unread)
             webhooks = Webhooks(
-                ours.registry, engine, settings.webhooks_url, ours.reference_key, utc_now
+                ours.registry,
+                engine,
+                settings.webhooks_url,
+                ours.reference_key,
+                utc_now,
+                WebhookLimits(lambda: unread.value),
             )
             app = create_app(
                 directory,
@@ -66,8 +81,9 @@ async def api(settings: Settings) -> AsyncIterator[AsgiApp]:
                 tenants=directory,
                 pressure=pressure,
                 pipeline=in_order(
-                    providers=ByPriority(ours.registry, routing.router.own_names),
+                    providers=TenantsChoice(ByPriority(ours.registry), routing.router),
                     private_callbacks=settings.callbacks.allow_private_addresses,
+                    templates=templates,
                     dnc=Dnc(suppressions.lists, suppressions.store.hasher),
                     rate=Rate(quotas),
                     senders=checks.senders,
@@ -77,13 +93,15 @@ async def api(settings: Settings) -> AsyncIterator[AsgiApp]:
                 webhooks=webhooks,
                 adapters=changes,
                 callbacks=callbacks,
+                templates=TemplateResource(templates, TemplateStore(settings.database)),
                 router=routing.router,
                 explainer=routing.explainer,
                 erasures=erasures,
                 suppressions=suppressions,
+                billing=BillingDesk(settings.database, prices),
             )
             operators = directory_api(
-                settings, metrics(settings, ours, webhooks.seen), suppressions, routing
+                settings, metrics(settings, ours, webhooks.seen, unread), suppressions, routing
             )
             yield beside(app, operators, PATHS)
     finally:

@@ -44,7 +44,7 @@ async def telling(
     sealed_with = sealer(settings)
     endpoints = follow(sections, sealed_with)
     store = EndpointStore(settings.database, sealed_with)
-    events = EventStore(settings.database)
+    events = EventStore(settings.database, linger=0.05)
     ingress = RestateIngress(settings.restate.ingress)
 
     async def disable(endpoint: str, because: str) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 from handlers.api.suppression_requests import SuppressionDesk
 from infra.operator_key import operator_key
 from infra.processes.routing import ApiRouting
+from infra.processes.retention import erasing
 from infra.processes.serving import AsgiApp, beside
 from infra.settings import Settings
 
@@ -24,12 +25,14 @@ def directory(
 
     def make() -> AsgiApp:
         from handlers.admin.directory import DirectoryApi, stored
+        from handlers.admin.retention import retention
         from handlers.admin.routes import routes
         from handlers.admin.suppressions import suppressions
 
         resources = [
             *stored(settings.database),
             suppressions(desk),
+            retention(settings.database, erasing(settings)),
             routes(routing.store, routing.explainer, routing.tenants),
         ]
         return DirectoryApi(resources, operator_key(settings)).app

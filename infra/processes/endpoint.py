@@ -19,7 +19,9 @@ from adapters.routing.delivery_quality import DeliveryQuality
 from adapters.store.attempts import SqliteAttemptJournal
 from adapters.store.message_log import SqliteMessageLog
 from adapters.store.sections import Sections
+from adapters.suppression.automatic import AutomaticSuppression
 from adapters.wasm.choice import ByPriority
+from adapters.wasm.store.unread import UnreadNotes
 from handlers.callbacks import create_callback_endpoint, create_status_callback
 from handlers.delivery.adapter import create_adapter_delivery
 from handlers.delivery.charging import begun_before
@@ -32,6 +34,7 @@ from infra.processes.billing import charging
 from infra.processes.callbacks import telling
 from infra.processes.routing import shared_quality
 from infra.processes.serving import AsgiApp, beside, main
+from infra.processes.suppression import opt_outs, suppression_store, unsubscribe_links
 from infra.settings import Email, Settings, inbound_routes
 from virtual_objects.message import create_message_object
 
@@ -54,6 +57,7 @@ async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
         ):
             begun = begun_before(attempts)
             counts = DeliveryQuality(quality)
+            bounces = AutomaticSuppression(suppression_store(settings), log)
             app = restate.app(
                 [
                     create_message_object(
@@ -61,10 +65,14 @@ async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
                         journal_retention=timedelta(seconds=settings.journal_retention),
                     ),
                     create_email_delivery(
-                        Relay(relay_account(settings.email)),
+                        Relay(relay_account(settings.email), unsubscribe_links(settings).of),
                         attempts,
-                        counts.around(
-                            "email", charges.around("email", lambda request: (PROVIDER,), begun)
+                        bounces.around(
+                            "email",
+                            counts.around(
+                                "email",
+                                charges.around("email", lambda request: (PROVIDER,), begun),
+                            ),
                         ),
                     ),
                     create_sandbox_delivery(),
@@ -72,9 +80,14 @@ async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
                         ours.host,
                         ByPriority(ours.registry),
                         attempts,
-                        counts.around(
+                        bounces.around(
                             None,
-                            charges.around(None, lambda request: (request.provider or "",), begun),
+                            counts.around(
+                                None,
+                                charges.around(
+                                    None, lambda request: (request.provider or "",), begun
+                                ),
+                            ),
                         ),
                     ),
                     create_adapter_reports(
@@ -82,10 +95,12 @@ async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
                         ours.reference_key,
                         inbound_routes(settings.inbound),
                         counts.reported,
+                        bounces.reported,
+                        unread=UnreadNotes(settings.database),
                     ),
                     create_callback_endpoint(told.pump),
                     create_status_callback(told.events),
-                    create_inbound(callbacks),
+                    create_inbound(callbacks, opt_outs(settings)),
                 ],
                 identity_keys=list(settings.restate.identity_keys),
             )

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from adapters.store.keys import UnknownTenant
 from adapters.store.sections import Sections
+from adapters.store.tenants import get_tenant
 from adapters.suppression.hashing import Hasher
 from adapters.suppression.index import ListLoader
 from adapters.suppression.jobs import ImportJobs
+from adapters.suppression.links import UnsubscribeLinks
 from adapters.suppression.store import SECTION, SuppressionStore, WrongKey
+from domain.optout import OptOutRules
 from handlers.api.suppression_requests import SuppressionDesk
+from handlers.opt_outs import OptOuts
 from infra.key_files import hashing_key
 from infra.settings import ConfigurationError, Settings
 
@@ -35,7 +40,24 @@ def suppressing(settings: Settings, sections: Sections) -> SuppressionDesk:
         ) from None
     jobs = ImportJobs(settings.database, images(settings), hashing_key(settings))
     jobs.recover()
-    return SuppressionDesk(store, jobs, lists)
+    return SuppressionDesk(store, jobs, lists, unsubscribe_links(settings))
+
+
+def unsubscribe_links(settings: Settings) -> UnsubscribeLinks:
+    """What makes one-click links, and reads them."""
+    return UnsubscribeLinks(Hasher(hashing_key(settings)), settings.webhooks_url)
+
+
+def opt_outs(settings: Settings) -> OptOuts:
+    """What obeys STOP, START and HELP."""
+
+    def rules(tenant: str) -> OptOutRules:
+        try:
+            return get_tenant(settings.database, tenant).tenant.opt_out
+        except UnknownTenant:
+            return OptOutRules()
+
+    return OptOuts(suppression_store(settings), rules)
 
 
 def suppression_store(settings: Settings) -> SuppressionStore:

@@ -10,7 +10,7 @@ import pytest
 from domain.failures import FailureCode
 from domain.message import Level
 from domain.timeline import Event, Status
-from tests.cascade.channels import busy, crashes, failed, honest, taken
+from tests.cascade.channels import Behaviour, busy, crashes, failed, honest, taken
 from tests.cascade.world import Cascade, email, entries, events, order, receipt, sms
 
 
@@ -58,6 +58,31 @@ async def test_a_timeout_on_the_last_step_fails_the_message(cascade: Cascade):
     assert record.status is Status.FAILED
     assert record.failure is not None
     assert record.failure.code is FailureCode.TIMEOUT
+
+
+# what the tries came to until the step's time was up, and the message's failure
+REFUSALS = {
+    "always busy": ([busy(), busy(60.0)], FailureCode.PROVIDER_THROTTLED),
+    "always the same error": (
+        [failed(FailureCode.PROVIDER_ERROR), failed(FailureCode.PROVIDER_ERROR, 60.0)],
+        FailureCode.PROVIDER_ERROR,
+    ),
+    "one reason, then another": (
+        [busy(), failed(FailureCode.PROVIDER_ERROR, 60.0)],
+        FailureCode.TIMEOUT,
+    ),
+    "refused, then taken": ([busy(), taken(Level.ACCEPTED)], FailureCode.TIMEOUT),
+}
+
+
+@pytest.mark.parametrize(("tries", "code"), REFUSALS.values(), ids=REFUSALS)
+async def test_who_is_always_refused_for_one_reason_has_failed_for_it(
+    cascade: Cascade, tries: list[Behaviour], code: FailureCode
+):
+    record = await cascade.ended(await cascade.send(order(sms(1.2)), *tries))
+    assert record.status is Status.FAILED
+    assert record.failure is not None
+    assert record.failure.code is code
 
 
 @pytest.mark.parametrize(

@@ -121,10 +121,7 @@ async def test_the_callback_comes_once_signed_with_the_ending(cascade: Cascade, 
         await cascade.resolve(message, receipt(Level.DELIVERED))
         record = await cascade.ended(message)
         await eventually(lambda: heard)
-        waiting = (
-            "SELECT id FROM sys_invocation WHERE target_service_name = 'StatusCallback'"
-            " AND status != 'completed'"
-        )
+        waiting = "SELECT id FROM sys_invocation WHERE target_service_name = 'CallbackEndpoint'"
         await eventually(lambda: not cascade.restate.query(waiting), pause=0.05)
     finally:
         await runner.cleanup()
@@ -149,8 +146,11 @@ async def test_the_callback_comes_once_signed_with_the_ending(cascade: Cascade, 
 async def test_nothing_is_called_back_that_was_not_asked_for(cascade: Cascade):
     message = await cascade.send(order(email()))
     await cascade.ended(message)
-    calls = (
-        "SELECT id FROM sys_invocation WHERE target_service_name = 'StatusCallback'"
-        " AND status != 'completed'"
-    )
-    assert cascade.restate.query(calls) == []
+    row = await cascade.log.get(message)
+    assert row is not None
+    assert row.callbacks == ()
+    asked = await cascade.send(order(email(), status_callback="http://127.0.0.1:9/"))
+    await cascade.ended(asked)
+    row = await cascade.log.get(asked)
+    assert row is not None
+    assert [line.type for line in row.callbacks] == ["message.sent"]

@@ -16,7 +16,7 @@ import httpx
 import msgspec
 import restate
 
-from adapters.callbacks.endpoints import EndpointStore, follow
+from adapters.callbacks.endpoints import Directory, EndpointStore, follow
 from adapters.callbacks.events import EventStore
 from adapters.callbacks.outbox import Outbox
 from adapters.callbacks.pump import Pump
@@ -24,7 +24,7 @@ from adapters.callbacks.sender import CallbackSender
 from adapters.callbacks.waker import Waker
 from adapters.restate.ingress import RestateIngress
 from adapters.store.message_log import SqliteMessageLog
-from adapters.store.sections import Sections
+from adapters.store.sections import Section, Sections
 from adapters.store.tenants import create_tenant
 from adapters.wasm.store.sealing import Sealer, load_key
 from domain.channels import CHANNELS
@@ -78,6 +78,11 @@ class Backstage:
     endings: BlockedEndings = field(default_factory=BlockedEndings)
     ingress: str = ""
     """Restate's; known once it runs."""
+    endpoints: Section[Directory] | None = None
+
+    def knows(self, endpoint: str) -> bool:
+        """Whether the handlers know of a callback endpoint."""
+        return self.endpoints is not None and self.endpoints.value.get(endpoint) is not None
 
     @property
     def sealer(self) -> Sealer:
@@ -89,7 +94,7 @@ class Backstage:
         """The endpoint's application."""
         create_tenant(self.database, TENANT)
         sections = Sections(self.database)
-        endpoints = follow(sections, self.sealer)
+        endpoints = self.endpoints = follow(sections, self.sealer)
         callbacks = CallbackSender(self.database, allow_private=True)
         events = EventStore(self.database)
         store = EndpointStore(self.database, self.sealer)

@@ -234,8 +234,8 @@ class Driver:
 
 
 def events(message):
-    """The timeline as a story: what happened, in order."""
-    return [entry["event"] for entry in message["timeline"]]
+    """The timeline as a story: what happened, in order, but for the layers' verdicts."""
+    return [entry["event"] for entry in message["timeline"] if entry["event"] != "verdict"]
 
 
 def entries(message, event, **facts):

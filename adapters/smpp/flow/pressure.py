@@ -38,6 +38,9 @@ _KEPT = 0.98
 _FEW = 100
 """Messages on their way that say nothing of how far Restate is behind."""
 _PATH = "/admin/v1/queues"
+_WANTED = frozenset({"suspended", "drained", "draining"})
+_NAMED = 5
+"""Carriers whose trouble is told to a client."""
 
 
 class QueueReport(msgspec.Struct, frozen=True):
@@ -132,6 +135,15 @@ class PoolPressure:
             return self._lag if self._lag > _BEHIND else 0.0
         return (waiting + self._on_the_way[tenant]) / pace if pace else math.inf
 
+    def standstill(self, channel: str) -> str | None:
+        """See `domain.ports.Pressure`."""
+        if channel != "sms" or not self._carriers:
+            return None
+        carriers = list(self._carriers.values())
+        if not all(carrier.trouble for carrier in carriers):
+            return None
+        return ", ".join(f"{each.name} is {_in_a_word(each)}" for each in carriers[:_NAMED])
+
     def accepted(self, tenant: str, channel: str) -> None:
         """See `domain.ports.Pressure`."""
         if channel == "sms":
@@ -196,6 +208,13 @@ class PoolPressure:
         under_way = self._on_the_way.total()
         behind = max(self._lag, under_way / max(self._arriving, 1.0) if under_way > _FEW else 0.0)
         self._gate.adapt(behind, self._arriving, now)
+
+
+def _in_a_word(carrier: CarrierReport) -> str:
+    """What a client is told of a carrier's trouble: what an operator wants of it, but nothing of
+    what it says itself, nor where it is."""
+    said = (carrier.trouble or "").removeprefix(f"{carrier.name}: ")
+    return said if said in _WANTED else "down"
 
 
 def _best_of_each(reports: Sequence[PoolReport]) -> dict[str, CarrierReport]:

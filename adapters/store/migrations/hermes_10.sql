@@ -2,6 +2,10 @@ ALTER TABLE messages ADD COLUMN mode TEXT NOT NULL DEFAULT 'live';
 
 ALTER TABLE messages ADD COLUMN redacted_at REAL;
 
+ALTER TABLE messages ADD COLUMN recipient INTEGER;
+
+CREATE INDEX messages_by_recipient ON messages (recipient, id) WHERE recipient IS NOT NULL;
+
 DROP INDEX messages_by_time;
 
 CREATE INDEX messages_by_time ON messages (tenant, mode, created_at DESC, id DESC);

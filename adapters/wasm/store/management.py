@@ -19,7 +19,7 @@ from adapters.store.database import Database, connect
 from adapters.store.schema import migrate
 from adapters.wasm.installed import Installed
 from adapters.wasm.manifest import Manifest, Value
-from adapters.wasm.store import reading
+from adapters.wasm.store import reading, unread
 from adapters.wasm.store.bundles import BundleFiles
 from adapters.wasm.store.records import (
     BUILT_IN,
@@ -370,7 +370,9 @@ class AdapterStore:
         row = database.execute(_ROW, (tenant, name)).fetchone()
         if row is not None and row[-1] is None:
             adapter = reading.adapter(database, row)
-            return adapter if adapter.versions else None
+            if not adapter.versions:
+                return None
+            return replace(adapter, unread=unread.of_one(database, tenant, name))
         kept = [
             version
             for version in reading.versions(database, tenant, name)

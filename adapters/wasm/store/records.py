@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 from pydantic import SecretStr
 
-from adapters.wasm.installed import Health, Installed
+from adapters.wasm.installed import NOTHING_UNREAD, Health, Installed, Unread
 from adapters.wasm.manifest import Manifest, Value
 from adapters.wasm.store.bundles import BundleFiles
 from adapters.wasm.store.sealing import Sealer
@@ -70,6 +70,7 @@ class Adapter:
     revision: int = 0
     settings: Mapping[str, Setting] = field(default_factory=dict)
     health: Health | None = None
+    unread: Unread = NOTHING_UNREAD
 
     def version(self, digest: str | None) -> Version | None:
         """The version with this digest."""

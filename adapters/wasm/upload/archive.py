@@ -47,7 +47,8 @@ def bundle_of(files: dict[str, bytes], digest: str) -> Bundle:
     try:
         manifest = read_manifest(files[MANIFEST])
     except ManifestError as error:
-        raise Refused("manifest", str(error)) from None
+        finding = "; ".join(map(str, error.faults))
+        raise Refused("manifest", finding, error.faults) from None
     component = files[COMPONENT]
     if not component.startswith(_MAGIC):
         raise Refused("compile", f"{COMPONENT} is no WebAssembly")

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from pydantic import SecretStr
 
+from adapters.wasm import webhooks
 from adapters.wasm.installed import Health, Installed
 from adapters.wasm.manifest import Value
 from adapters.wasm.runtime.faults import AdapterFailed
@@ -235,6 +236,8 @@ class Lifecycle:
         given: dict[str, Any] = dict(installed.values)
         given |= {key: secret.get_secret_value() for key, secret in installed.secrets.items()}
         faults = version.manifest.faults(given)
+        if version.manifest.webhook is not None:
+            faults = webhooks.faults(version.manifest.webhook, given) | faults
         if faults:
             raise NotConfigured(faults)
         return installed

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, get_args
+
+from adapters.wasm.manifest_faults import ManifestFault
 
 Check = Literal[
     "archive",  # the zip: size, names, what is in it
@@ -26,12 +28,14 @@ UNKNOWN: Final = "is unknown"
 
 
 class Refused(Exception):
-    """An adapter, or its use, is refused; nothing has changed. `finding` is for its author."""
+    """An adapter, or its use, is refused; nothing has changed. `finding` is for its author, and
+    `faults` are those of its manifest."""
 
-    def __init__(self, check: Check, finding: str) -> None:
+    def __init__(self, check: Check, finding: str, faults: Sequence[ManifestFault] = ()) -> None:
         super().__init__(check, finding)
         self.check = check
         self.finding = finding
+        self.faults = tuple(faults)
 
     def __str__(self) -> str:
         return f"{self.check}: {self.finding}"

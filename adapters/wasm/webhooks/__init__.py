@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
+import msgspec
 from pydantic import SecretStr
 
 from adapters.wasm.manifest import (
@@ -34,8 +35,36 @@ __all__ = [
     "Refused",
     "Verdict",
     "WebhookRequest",
+    "faults",
     "verify",
 ]
+
+
+def faults(scheme: WebhookScheme, configured: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with the keys that a scheme takes from a configuration, by their names there;
+    each text completes a sentence that begins with the name.
+
+    A key that could never verify anything is told when it is given, and not by webhooks that are
+    refused without a reason. One that is not configured is none of these.
+    """
+    found: dict[str, str] = {}
+    for name in msgspec.structs.asdict(scheme).values():
+        key = _key(configured, name)
+        if key is None:
+            continue
+        match scheme:
+            case SendGridWebhook():
+                fault = sendgrid.fault(key)
+            case StandardWebhook():
+                fault = standard_webhooks.fault(key)
+            case _:
+                fault = _SPACED if key != key.strip() else None
+        if fault is not None:
+            found[name] = fault
+    return found
+
+
+_SPACED: Final = "begins or ends with white space"
 
 
 def verify(

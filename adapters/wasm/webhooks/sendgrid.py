@@ -50,6 +50,13 @@ def verify(public_key: str, request: WebhookRequest, now: float) -> Verdict:
     return ACCEPTED
 
 
+def fault(public_key: str) -> str | None:
+    """What is wrong with a key, as the rest of a sentence."""
+    if _loaded(public_key) is None:
+        return "is no verification key as SendGrid shows it: base64 of a public key on P-256"
+    return None
+
+
 @lru_cache(maxsize=256)
 def _loaded(text: str) -> ec.EllipticCurvePublicKey | None:
     lines = [line for line in text.split() if line]

@@ -28,7 +28,7 @@ _MOST_SIGNATURES: Final = 20
 
 def verify(secret: str, request: WebhookRequest, now: float) -> Verdict:
     """Check a request. `secret` is base64, with or without `whsec_` before it."""
-    key = from_base64(_padded(secret.strip().removeprefix(_PREFIX)))
+    key = _key(secret)
     if not key:
         return Refused(Reason.UNCONFIGURED)
     webhook_id = request.header("webhook-id")
@@ -52,6 +52,17 @@ def verify(secret: str, request: WebhookRequest, now: float) -> Verdict:
     for text in known:
         good |= same(expected, text)
     return ACCEPTED if good else Refused(Reason.MISMATCH)
+
+
+def fault(secret: str) -> str | None:
+    """What is wrong with a secret, as the rest of a sentence."""
+    if not _key(secret):
+        return f"is no secret of Standard Webhooks: base64, mostly with {_PREFIX} before it"
+    return None
+
+
+def _key(secret: str) -> bytes | None:
+    return from_base64(_padded(secret.strip().removeprefix(_PREFIX)))
 
 
 def _padded(text: str) -> str:

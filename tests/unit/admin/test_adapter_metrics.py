@@ -10,13 +10,16 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from adapters.telemetry.adapters import (
+    MOST_LINES,
+    MOST_OF_LINE,
     MOST_OF_ONE,
     MOST_SERIES,
     AdapterCollector,
     GuestTelemetry,
+    StrangerTelemetry,
 )
 from adapters.telemetry.exposition import Metrics
-from adapters.wasm.installed import Health, Installed
+from adapters.wasm.installed import Health, Installed, Unread
 from adapters.wasm.manifest import Manifest
 from handlers.admin.metrics import metrics_app
 
@@ -85,6 +88,34 @@ def test_a_guests_line_names_whose_it_is(caplog, level, shown):
     assert (record.tenant, record.adapter) == ("acme", "twilio")
 
 
+def test_what_a_tenants_own_says_is_counted_and_not_written_down(caplog):
+    caplog.set_level("DEBUG")
+    telemetry = GuestTelemetry()
+    stranger = StrangerTelemetry(telemetry)
+    for level in ("info", "info", "error", "loud"):
+        stranger.log("acme", "own", level, "Your code is 123456")
+    stranger.metric("acme", "own", "sent", 2.0)
+    assert caplog.records == []
+    told = exposed(telemetry)
+    lines = f"{GUEST}_lines_total"
+    assert (told[lines, "own", "info", "acme"], told[lines, "own", "error", "acme"]) == (3, 1)
+    assert told[GUEST, "own", "sent", "acme"] == 2.0
+
+
+def test_where_they_are_written_down_they_are_marked_and_few(caplog):
+    caplog.set_level("DEBUG", "hermes.adapter")
+    telemetry, now = GuestTelemetry(), [100.0]
+    stranger = StrangerTelemetry(telemetry, telemetry.log, lambda: now[0])
+    for _ in range(MOST_LINES.count + 7):
+        stranger.log("acme", "own", "info", "x" * 9_000)
+    stranger.log("globex", "own", "info", "hello")
+    assert len(caplog.records) == MOST_LINES.count + 1
+    assert caplog.records[0].getMessage() == f"acme/own: [guest] {'x' * MOST_OF_LINE}"
+    now[0] += MOST_LINES.seconds
+    stranger.log("acme", "own", "info", "again")
+    assert caplog.records[-1].getMessage() == "acme/own: [guest] again"
+
+
 def test_health_and_webhooks():
     health = {"sick": Health(NOW, ok=False, sick=True), "well": Health(NOW, ok=True, sick=False)}
     seen = {("acme", "sick", "mismatch"): 3}
@@ -93,12 +124,15 @@ def test_health_and_webhooks():
             lambda: [installed(name) for name in ("sick", "well", "new")],
             lambda tenant, adapter: health.get(adapter),
             lambda: seen,
+            lambda: {("acme", "own"): Unread(waiting=3, given_up=1)},
         )
     )
     up = {
         name: told["hermes_adapter_up", name, "acme", "1.2.0"] for name in ("sick", "well", "new")
     }
     assert up == {"sick": 0, "well": 1, "new": 1}
+    assert told["hermes_webhooks_unread", "own", "waiting", "acme"] == 3
+    assert told["hermes_webhooks_unread", "own", "given_up", "acme"] == 1
     assert told["hermes_webhooks_total", "sick", "mismatch", "acme"] == 3
 
 

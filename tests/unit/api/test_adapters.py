@@ -149,6 +149,19 @@ async def test_an_upload_that_is_refused_names_the_check_and_the_finding(world, 
     assert (await world.ask("GET", ACME)).json() == before
 
 
+async def test_all_faults_of_a_manifest_are_told_together(world):
+    wrong = zipped(hosts=["127.0.0.1"], limits={"cpus": 4}, contract="2.0.0")
+    problem = (await world.publish(wrong)).json()
+    assert (problem["code"], problem["check"]) == ("adapter_refused", "manifest")
+    assert problem["detail"] == "manifest.json has 3 faults."
+    assert [(each["pointer"], each["code"]) for each in problem["errors"]] == [
+        ("/contract", "invalid_value"),
+        ("/hosts/0", "invalid_value"),
+        ("/limits/cpus", "unknown_field"),
+    ]
+    assert problem["errors"][0]["detail"] == 'It has to be 1.0.0, not "2.0.0".'
+
+
 @pytest.mark.parametrize(
     ("headers", "content", "status", "code"),
     [

@@ -13,6 +13,7 @@ OPEN = {
     "/openapi.json",
     "/docs",
     "/docs/{name}",
+    "/problems",
     "/problems/{code}",
     "/v1/webhooks/{tenant}/{adapter}",  # signed by the provider: tests/unit/webhooks
 }

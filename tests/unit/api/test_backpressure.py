@@ -21,9 +21,13 @@ class FakePressure:
     def __init__(self) -> None:
         self.waits: dict[tuple[str, str, Category], float] = {}
         self.told: list[tuple[str, str]] = []
+        self.down: str | None = None
 
     async def admit(self, tenant: str, channel: str, category: Category) -> float:
         return self.waits.get((tenant, channel, category), 0.0)
+
+    def standstill(self, channel: str) -> str | None:
+        return self.down
 
     def accepted(self, tenant: str, channel: str) -> None:
         self.told.append((tenant, channel))
@@ -86,6 +90,16 @@ async def test_a_queue_beyond_its_limit_takes_no_more(world, pressure, wait, ret
     assert answer.headers["retry-after"] == retry_after
     assert world.nothing_happened()
     assert pressure.told == []
+
+
+async def test_where_no_carrier_takes_anything_that_is_the_reason(world, pressure):
+    pressure.down = "telia is drained"
+    assert (await world.post()).status_code == 202
+    pressure.waits["alice", "sms", Category.TRANSACTIONAL] = math.inf
+    answer = await world.post()
+    assert (answer.status_code, answer.json()["code"]) == (429, "carriers_down")
+    assert "telia is drained" in answer.json()["detail"]
+    assert answer.headers["retry-after"] == "60"
 
 
 async def test_a_queue_within_its_limit_takes_more_and_is_told(world, pressure):

@@ -279,3 +279,38 @@ async def test_a_problem_follows_rfc_9457(world):
     assert problem["type"] == "/problems/malformed_json"
     assert problem["title"] == PROBLEMS["malformed_json"].title
     assert problem["status"] == 400
+
+
+async def test_a_failure_anywhere_is_a_problem_with_the_number_of_its_log_line(world):
+    world.log.broken = True
+    answer = await world.get("/v1/messages")
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+    assert answer.json()["instance"].startswith("urn:uuid:")
+    assert "disk" not in answer.text
+
+
+async def test_a_path_that_no_database_takes_is_not_found(world):
+    answer = await world.get("/v1/messages/%00")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+ALLOWED = {
+    # a path, and the methods that it knows
+    "/v1/messages": "GET, POST",
+    "/v1/messages/batch": "POST",
+    "/v1/messages/msg_01JG3T5C8VE7Q9X2B4N6M8P0RS": "DELETE, GET",
+    "/v1/callbacks/nothing": "DELETE, GET, PATCH",
+}
+
+
+@pytest.mark.parametrize(("path", "methods"), ALLOWED.items(), ids=ALLOWED)
+@pytest.mark.parametrize("method", ["PUT", "OPTIONS"])
+async def test_a_method_that_the_path_does_not_know(world, method, path, methods):
+    answer = await world.request(method, path)
+    assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+    assert answer.headers["allow"] == methods
+
+
+async def test_a_fixed_path_is_no_ones_id(world):
+    answer = await world.get("/v1/messages/batch")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")

@@ -39,6 +39,25 @@ async def end(world, message_id, status=Status.DELIVERED, failure=None):
     return record
 
 
+def story(view):
+    """The timeline but for the layers' verdicts."""
+    return [entry for entry in view["timeline"] if entry["event"] != "verdict"]
+
+
+async def test_the_timeline_shows_every_layers_verdict_behind_the_acceptance(world):
+    text = "Sale! Reply STOP to end"
+    message_id = await sent(world, category="marketing", content={"text": text}, ttl=86400)
+    await end(world, message_id)
+    timeline = (await world.get(f"/v1/messages/{message_id}")).json()["timeline"]
+    assert timeline[0]["event"] == "accepted"
+    verdicts = [entry["verdict"] for entry in timeline if entry["event"] == "verdict"]
+    assert [entry.get("verdict") for entry in timeline[1 : len(verdicts) + 1]] == verdicts
+    assert {entry["at"] for entry in timeline[: len(verdicts) + 1]} == {"2026-05-01T12:00:00Z"}
+    layers = ["auth", "tenant", "schema", "content", "compliance", "enrich"]
+    assert [verdict["layer"] for verdict in verdicts] == layers
+    assert verdicts[3] == {"layer": "content", "outcome": "pass"}
+
+
 async def test_a_message_under_way_shows_what_restate_knows(world):
     message_id = await sent(world)
     order, _ = world.engine.live[message_id]
@@ -46,7 +65,7 @@ async def test_a_message_under_way_shows_what_restate_knows(world):
     world.engine.live[message_id] = (order, Record(Status.PROCESSING, [entry], channel="sms"))
     view = (await world.get(f"/v1/messages/{message_id}")).json()
     assert (view["status"], view["channel"], view["ended_at"]) == ("processing", "sms", None)
-    assert view["timeline"] == [
+    assert story(view) == [
         {"at": "2026-05-01T12:00:00Z", "event": "step", "step": 1, "channel": "sms"}
     ]
     assert view["plan"] == [{"channel": "sms", "timeout": 60.0, "success": "delivered"}]
@@ -80,7 +99,7 @@ async def test_a_failure_in_the_timeline_says_whose_fault_it_was(world):
     message_id = await sent(world)
     await end(world, message_id)
     view = (await world.get(f"/v1/messages/{message_id}")).json()
-    failure = view["timeline"][2]["failure"]
+    failure = story(view)[2]["failure"]
     assert (failure["code"], failure["permanent"]) == ("recipient_unreachable", False)
     assert (failure["fault"], failure["provider_code"]) == ("recipient", "err:027")
     assert failure["detail"] == "Absent subscriber"
@@ -93,8 +112,8 @@ async def test_late_receipts_stand_in_the_timeline_in_time_order(world):
     early = Entry(world.clock.now + timedelta(seconds=2.5), Event.RECEIPT, 1, late=True)
     await world.log.late_receipt(message_id, late)
     await world.log.late_receipt(message_id, early)
-    timeline = (await world.get(f"/v1/messages/{message_id}")).json()["timeline"]
-    assert [entry["event"] for entry in timeline] == [
+    view = (await world.get(f"/v1/messages/{message_id}")).json()
+    assert [entry["event"] for entry in story(view)] == [
         "accepted",
         "step",
         "failed",
@@ -108,7 +127,7 @@ async def test_a_message_whose_handler_has_not_begun_shows_its_row(world):
     world.engine.begins = False
     message_id = await sent(world)
     view = (await world.get(f"/v1/messages/{message_id}")).json()
-    assert (view["status"], view["timeline"]) == ("processing", [])
+    assert (view["status"], story(view)) == ("processing", [])
 
 
 async def test_a_message_that_is_not_listed_yet_shows_what_restate_knows(world):
@@ -175,6 +194,7 @@ def test_the_timeline_shows_all_that_the_core_knows_but_what_is_its_own():
     view = {field.name: field.default for field in msgspec.structs.fields(EntryView)}
     only_for_the_core = {"receipt_id"}  # tells a repeated receipt from a new one
     assert view.pop("verdict") is None  # of the order
+    assert view.pop("callback") is None  # of the endpoints
     assert view == {name: core[name] for name in core if name not in only_for_the_core}
 
 

@@ -37,6 +37,7 @@ async def test_a_message_is_held_then_listed_then_answered(world):
         "expires_at": "2026-05-02T12:00:00Z",
         "sms": {"encoding": "gsm7", "segments": 1},
         "mode": "live",
+        "verdicts": [],
         "links": {"self": f"/v1/messages/{body['id']}"},
     }
     assert list(world.engine.held) == list(world.log.rows) == [body["id"]]

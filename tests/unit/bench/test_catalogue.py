@@ -18,6 +18,8 @@ ASKED_FOR = [
     "adapter-hot-swap",
     "adapter-hostile",
     "adapter-isolation",
+    "pipeline",
+    "routing",
 ]
 
 

@@ -121,7 +121,8 @@ async def test_it_is_audited_without_the_address(world: World):
 
 
 LOOKS = {
-    "a person's messages": (erasure._FOUND, (1, "", "acme", 1.0, 10)),
+    "a person's messages": (erasure._FOUND[0], (1, "", "acme", 1.0, 10)),
+    "a person's messages, by another address": (erasure._FOUND[1], (1, "", "acme", 1.0, 10)),
     "requests that are due": (erasure._DUE, (1.0, 10)),
     "tenants": (sweeper._NEXT_TENANT, ("",)),
     "messages whose time is over": (sweeper._OLD, ("acme", "live", 1.0, 0.0, "", 10)),

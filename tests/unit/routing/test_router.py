@@ -48,8 +48,8 @@ def quality(**rates):
     """100 messages each, of which a share was delivered, in `latency` seconds: `a=0.9`, or
     `a=(0.9, 20)`."""
     known = Quality()
-    for provider, rate in rates.items():
-        rate, latency = rate if isinstance(rate, tuple) else (rate, 5.0)
+    for provider, said in rates.items():
+        rate, latency = said if isinstance(said, tuple) else (said, 5.0)
         seen(known, provider, rate, latency)
     return known
 
@@ -216,7 +216,7 @@ def test_the_choice_tells_the_winner_the_others_and_their_scores():
     )
     told = [(c.route, c.why, c.price, c.rate) for c in choice.candidates]
     assert told[0] == ("b", Why.CHEAPEST, "0.01", pytest.approx(0.9, abs=0.02))
-    assert told[1:] == [("a", Why.DEARER, "0.020", None), ("c", Why.DOWN, None, None)]
+    assert told[1:] == [("a", Why.DEARER, "0.02", None), ("c", Why.DOWN, None, None)]
 
 
 def test_what_had_no_room_is_told_as_such():

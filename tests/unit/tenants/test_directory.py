@@ -96,7 +96,8 @@ async def test_tenants_are_listed_in_pages(world):
 REFUSED = {
     "no_tenant": ("GET", "tenants/nobody", None, 404, "tenant_not_found", None),
     "no_tenant_to_change": ("PATCH", "tenants/nobody", {}, 404, "tenant_not_found", None),
-    "an_id_that_cannot_be": ("GET", "tenants/%00", None, 404, "tenant_not_found", None),
+    "an_id_in_capitals": ("GET", "tenants/ACME", None, 404, "tenant_not_found", None),
+    "an_id_that_cannot_be": ("GET", "tenants/%00", None, 404, "not_found", None),
     "twice": ("POST", "tenants", {"id": "acme"}, 409, "tenant_exists", None),
     "no_id": ("POST", "tenants", {}, 422, "validation_failed", "/id"),
     "bad_id": ("POST", "tenants", {"id": "A/B"}, 422, "validation_failed", "/id"),
@@ -108,7 +109,7 @@ REFUSED = {
     "nul": ("POST", "keys", {"tenant": "acme", "note": "\0"}, 422, "validation_failed", ""),
     "no_key": ("GET", "keys/abc", None, 404, "key_not_found", None),
     "no_key_to_revoke": ("DELETE", "keys/abc", None, 404, "key_not_found", None),
-    "a_key_that_cannot_be": ("GET", "keys/%00", None, 404, "key_not_found", None),
+    "a_key_that_cannot_be": ("GET", "keys/%00", None, 404, "not_found", None),
     "key_of_nobody": ("POST", "keys", {"tenant": "nobody"}, 404, "tenant_not_found", None),
     "key_for_nothing": (
         "POST", "keys", {"tenant": "acme", "scopes": ["fly"]}, 422, "validation_failed",

@@ -16,6 +16,7 @@ from adapters.wasm.manifest import (
     MetaWebhook,
     read_manifest,
 )
+from adapters.wasm.manifest_faults import MOST_FAULTS
 
 KEY = {"type": "string", "required": True, "secret": True, "description": "a key"}
 MANIFEST = {
@@ -79,38 +80,38 @@ def test_what_is_no_host(host):
 
 
 REFUSED = [
-    ({"name": "Acme"}, "$.name"),
-    ({"name": "a"}, "$.name"),
-    ({"name": "acme\n"}, "$.name"),
-    ({"name": "../acme"}, "$.name"),
-    ({"version": "1.0"}, "$.version"),
-    ({"version": "01.0.0"}, "$.version"),
-    ({"version": "1.0.0\n"}, "$.version"),
-    ({"contract": "2.0.0"}, "$.contract"),
-    ({"summary": ""}, "$.summary"),
-    ({"channels": []}, "$.channels"),
-    ({"channels": ["fax"]}, "$.channels[0]"),
-    ({"hosts": "api.example.com"}, "$.hosts"),
-    ({"webhook": {"scheme": "rot13", "secret": "key"}}, "$.webhook.scheme"),
+    ({"name": "Acme"}, "/name"),
+    ({"name": "a"}, "/name"),
+    ({"name": "acme\n"}, "/name"),
+    ({"name": "../acme"}, "/name"),
+    ({"version": "1.0"}, "/version"),
+    ({"version": "01.0.0"}, "/version"),
+    ({"version": "1.0.0\n"}, "/version"),
+    ({"contract": "2.0.0"}, "/contract"),
+    ({"summary": ""}, "/summary"),
+    ({"channels": []}, "/channels"),
+    ({"channels": ["fax"]}, "/channels/0"),
+    ({"hosts": "api.example.com"}, "/hosts"),
+    ({"webhook": {"scheme": "rot13", "secret": "key"}}, "/webhook/scheme"),
     ({"webhook": {"scheme": "twilio"}}, "secret"),
-    ({"webhook": {"scheme": "twilio", "secret": "other"}}, "webhook.secret"),
-    ({"webhook": {"scheme": "twilio", "secret": "count"}}, "webhook.secret"),
-    ({"tokens": {"t": {"scheme": "oauth", "key": "key", "scope": "x"}}}, "$.tokens"),
+    ({"webhook": {"scheme": "twilio", "secret": "other"}}, "/webhook/secret"),
+    ({"webhook": {"scheme": "twilio", "secret": "count"}}, "/webhook/secret"),
+    ({"tokens": {"t": {"scheme": "oauth", "key": "key", "scope": "x"}}}, "/tokens"),
     (
         {"tokens": {"t": {"scheme": "google-service-account", "key": "no", "scope": "x"}}},
-        "tokens.t.key",
+        "/tokens/t/key",
     ),
-    ({"limits": {"memory_mb": 1_000}}, "$.limits.memory_mb"),
-    ({"limits": {"deadline_ms": 60_000}}, "$.limits.deadline_ms"),
+    ({"limits": {"memory_mb": 1_000}}, "/limits/memory_mb"),
+    ({"limits": {"deadline_ms": 60_000}}, "/limits/deadline_ms"),
     ({"limits": {"cpus": 4}}, "cpus"),
     ({"extra": True}, "extra"),
-    (configured(Bad=KEY), "$.configuration"),
+    (configured(Bad=KEY), "/configuration"),
     (configured(x={**KEY, "type": "integer"}), "a secret is a string"),
     (configured(x={**KEY, "default": "x"}), "without a default"),
     (configured(x={"type": "integer", "description": "x", "default": "3"}), "the default"),
     (configured(x={"type": "integer", "description": "x", "default": True}), "the default"),
     (configured(x={"type": "integer", "description": "x", "pattern": "1"}), "pattern"),
-    (configured(x={"type": "number", "description": "x"}), "$.configuration"),
+    (configured(x={"type": "number", "description": "x"}), "/configuration"),
     (configured(x={"type": "string"}), "description"),
 ]
 
@@ -119,6 +120,80 @@ REFUSED = [
 def test_what_is_wrong_and_where(changed, words):
     with pytest.raises(ManifestError, match=re.escape(words)):
         read(**changed)
+
+
+def test_all_faults_are_told_together_in_plain_words():
+    document = {
+        "name": "Acme",
+        "version": "1.0",
+        "contract": "2.0.0",
+        "sumary": "x",
+        "channels": ["sms", "fax", 3],
+        "hosts": ["https://x.com", 5],
+        "webhook": {"scheme": "rot13"},
+        "tokens": {"t": {"scheme": "oauth", "key": "key"}},
+        "limits": {"memory_mb": 1_000, "fuel": "much"},
+        "configuration": {
+            "Bad": {"type": "string", "description": "x"},
+            "a": {"type": "number", "description": ""},
+            "b": {"type": "integer", "description": "x", "default": 1.5},
+            "c": {"type": "string", "description": "x", "pattern": "(a+)+"},
+            "d": 5,
+        },
+        "x/y": 1,
+    }
+    with pytest.raises(ManifestError) as error:
+        read_manifest(json.dumps(document))
+    assert str(error.value).splitlines() == [
+        "/sumary is a key that there is not; perhaps it is summary",
+        "/x~1y is a key that there is not",
+        '/name has to be 2 to 32 of a-z, 0-9 and -, the first a letter, not "Acme"',
+        '/version has to be three numbers such as 1.2.0, not "1.0"',
+        '/contract has to be 1.0.0, not "2.0.0"',
+        "/summary is missing",
+        '/channels/1 has to be email, push, sms or whatsapp, not "fax"',
+        "/channels/2 has to be email, push, sms or whatsapp, not 3",
+        "/hosts/0 has to be a host's name such as api.example.com, *.example.com or "
+        'example.com:8443, not "https://x.com"',
+        "/hosts/1 has to be a text, not a whole number",
+        '/webhook/scheme has to be twilio, sendgrid, meta or standard-webhooks, not "rot13"',
+        '/tokens/t/scheme has to be google-service-account, not "oauth"',
+        "/tokens/t/scope is missing",
+        "/configuration/Bad has a name that has to be 1 to 64 of a-z, 0-9 and _, the first a "
+        'letter, not "Bad"',
+        '/configuration/a/type has to be boolean, integer or string, not "number"',
+        "/configuration/a/description has to have 1 to 1,000 characters, not 0",
+        "/configuration/b/default has to be a text, a whole number or true or false, not a number",
+        "/configuration/c is not right: pattern: no groups",
+        "/configuration/d has to be an object, not a whole number",
+        "/limits/memory_mb has to be between 4 and 64, not 1,000",
+        "/limits/fuel has to be a whole number, not a text",
+    ]
+
+
+def test_what_contradicts_itself_is_told_together():
+    document = {
+        **MANIFEST,
+        "hosts": ["a.com:0", "b.com", "c.com:70000"],
+        "webhook": {"scheme": "meta", "secret": "no", "verify_token": "count"},
+        "configuration": {"count": {"type": "integer", "description": "x"}},
+    }
+    with pytest.raises(ManifestError) as error:
+        read_manifest(json.dumps(document))
+    assert [fault.pointer for fault in error.value.faults] == [
+        "/hosts/0",
+        "/hosts/2",
+        "/webhook/secret",
+        "/webhook/verify_token",
+    ]
+
+
+def test_no_more_is_told_than_anybody_reads():
+    document = {**MANIFEST, **{f"key{number}": "x" * 9_000 for number in range(500)}}
+    with pytest.raises(ManifestError) as error:
+        read_manifest(json.dumps(document))
+    assert len(error.value.faults) == MOST_FAULTS
+    assert len(str(error.value)) < 100 * MOST_FAULTS
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", b"\xff", "[" * 100_000])

@@ -9,18 +9,33 @@ from urllib.parse import quote
 import pytest
 import sendgrid as vendor_sendgrid
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 from standardwebhooks import Webhook
 from twilio.request_validator import RequestValidator
 
-from adapters.wasm.webhooks import REPLAY_WINDOW, Accepted, Challenge, Reason, Refused, verify
+from adapters.wasm.manifest import MetaWebhook, SendGridWebhook, StandardWebhook, TwilioWebhook
+from adapters.wasm.webhooks import (
+    REPLAY_WINDOW,
+    Accepted,
+    Challenge,
+    Reason,
+    Refused,
+    faults,
+    verify,
+)
 from tests.unit.wasm import signing
 from tests.unit.wasm.signing import CONFIGURED, GOOD, JSON_BODY, META, NOW, URL, with_header
 
 POSTED = {name: make for name, make in GOOD.items() if name != "twilio-get"}
 TIMED = {name: make for name, make in GOOD.items() if make().timestamp}
+
+
+def signing_key_of(private):
+    """Its public half, as SendGrid shows one."""
+    return private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def each(table):
@@ -531,3 +546,35 @@ def test_the_id_is_signed():
     case = signing.standard()
     other = with_header(case.request, "webhook-id", "evt_2")
     assert case.verdict(other) == Refused(Reason.MISMATCH)
+
+
+RSA = base64.b64encode(signing_key_of(rsa.generate_private_key(65537, 2048))).decode()
+P384 = base64.b64encode(signing_key_of(ec.generate_private_key(ec.SECP384R1()))).decode()
+# scheme, what is configured, whose fault is told
+KEYS = {
+    "all of them good": [(case().scheme, CONFIGURED, []) for case in GOOD.values()],
+    "none": [(case().scheme, {}, []) for case in GOOD.values()],
+    "sendgrid": [
+        (SendGridWebhook("k"), {"k": key}, ["k"]) for key in ("abc", "é", "AAAA", RSA, P384)
+    ],
+    "standard-webhooks": [
+        (StandardWebhook("k"), {"k": key}, faults)
+        for key, faults in (
+            ("whsec_", ["k"]),
+            ("whsec_!", ["k"]),
+            ("no base64", ["k"]),
+            ("Zm9v", []),
+        )
+    ],
+    "white space": [
+        (TwilioWebhook("k"), {"k": "token\n"}, ["k"]),
+        (MetaWebhook("k", "v"), {"k": " secret", "v": "token "}, ["k", "v"]),
+        (MetaWebhook("k", "v"), {"k": "secret", "v": "token"}, []),
+    ],
+}
+
+
+@pytest.mark.parametrize("cases", KEYS.values(), ids=KEYS)
+def test_a_key_that_verifies_nothing_is_told(cases):
+    for scheme, configured, wrong in cases:
+        assert sorted(faults(scheme, configured)) == wrong, (scheme, configured)

@@ -18,9 +18,11 @@ from pydantic import SecretStr
 from adapters.wasm.installed import Health, Installed
 from adapters.wasm.manifest import read_manifest
 from adapters.wasm.reference import mint
+from domain.limits import Cap
 from domain.ports import EngineUnavailable
 from handlers.api.app import create_app
 from handlers.reports import CALL, WebhookCall
+from handlers.webhooks.limits import WebhookLimits
 from handlers.webhooks.routes import BODY_LIMIT, Webhooks
 from tests.fakes import FakeClock, FakeEngine, FakeKeys, FakeLog
 
@@ -245,4 +247,22 @@ async def test_the_provider_asks_with_another_token(door):
 async def test_meta_wants_an_empty_200(door):
     answer = await door.meta(b'{"object": "whatsapp_business_account", "entry": []}')
     assert (answer.status_code, answer.content) == (200, b"")
+    assert len(door.sink.calls) == 1
+
+
+async def test_more_than_a_tenant_may_post_is_for_later(door):
+    limits = WebhookLimits(posts=Cap(count=1, seconds=60.0))
+    few = Webhooks(Adapters(), door.sink, PUBLIC, KEY, FakeClock(), limits)
+    app = create_app(FakeKeys({}), FakeLog(), FakeEngine(), clock=FakeClock(), webhooks=few)
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://10.0.0.7:8000"
+    ) as client:
+        narrow = Door(client, door.sink, few)
+        # What is not signed takes nothing of what the provider may.
+        assert (await narrow.twilio(sign="another")).status_code == 403
+        assert (await narrow.twilio()).status_code == 200
+        answer = await narrow.twilio()
+        assert (answer.status_code, answer.json()["code"]) == (429, "too_many_webhooks")
+        assert 0 < int(answer.headers["retry-after"]) <= 60
+        assert few.seen["alice", "sms", "limited"] == 1
     assert len(door.sink.calls) == 1

@@ -101,7 +101,7 @@ function report(event) {
   if (droppedFor)
     return {
       ...base,
-      failure: { code: 'recipient_unreachable', detail: event.reason },
+      failure: { code: 'recipient_invalid', detail: event.reason },
       final: true,
       opt_out: droppedFor.meaning,
     };

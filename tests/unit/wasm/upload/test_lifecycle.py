@@ -98,6 +98,17 @@ async def test_an_adapter_that_needs_nothing_is_tried_at_once(world):
     assert len(world.trial.tried) == 1
 
 
+async def test_a_webhook_key_that_verifies_nothing_is_refused_when_it_is_given(world):
+    signed = {"scheme": "standard-webhooks", "secret": "token"}
+    await world.publish(webhook=signed)
+    with pytest.raises(NotConfigured) as wrong:
+        await world.life.configure("alice", "acme", {**CONFIGURED, "token": "no base64!"})
+    assert list(wrong.value.faults) == ["token"]
+    assert "Standard Webhooks" in wrong.value.faults["token"]
+    assert (await world.life.get("alice", "acme")).settings == {}
+    await world.life.configure("alice", "acme", {**CONFIGURED, "token": "whsec_c2VjcmV0"})
+
+
 FAILURES = {
     "its own words": ({"says": "no such account"}, "configure", "no such account"),
     "a trap": ({"says": "unreachable", "kind": "trap"}, "configure", "trap: unreachable"),

@@ -1,0 +1,3 @@
+from tests.unit.suppression.conftest import world
+
+__all__ = ["world"]

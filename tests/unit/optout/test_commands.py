@@ -1,0 +1,118 @@
+"""STOP, START and HELP are understood in every language, and nothing else is taken for them."""
+
+from __future__ import annotations
+
+import pytest
+
+from domain.optout import KEYWORDS, REPLIES, Command, OptOutRules, Said, language, read
+from domain.sms.segmentation import count_segments
+
+ALL = [
+    (tongue, command, word)
+    for tongue, commands in KEYWORDS.items()
+    for command, words in commands.items()
+    for word in words
+]
+
+
+@pytest.mark.parametrize(("tongue", "command", "word"), ALL)
+@pytest.mark.parametrize("written", ["{}", " {}! ", "“{}”", "({}).", "{}\n"])
+def test_every_word_however_it_is_written(tongue, command, word, written):
+    for spelling in (word, word.lower(), word.title()):
+        said = read(written.format(spelling))
+        assert said is not None, spelling
+        assert said.command is command
+        assert tongue in said.languages
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("ARRÊT", Command.STOP),
+        ("arrêter.", Command.STOP),
+        ("ＳＴＯＰ", Command.STOP),  # noqa: RUF001
+        ("Désabonner", Command.STOP),
+        ("Opt-Out", Command.STOP),
+        ("stop   all", Command.STOP),
+        ("rezygnuje", Command.STOP),
+        ("avanmal", Command.STOP),
+        ("début", None),
+        ("Stop by on Friday", None),
+        ("Please stop", None),
+        ("stopped", None),
+        ("Yes", None),
+        ("No", None),
+        ("", None),
+        ("👍", None),
+        ("!", None),
+        ("stop " * 500, None),
+        ("STOP\0", Command.STOP),
+    ],
+)
+def test_what_is_a_command_and_what_is_none(text, command):
+    said = read(text)
+    assert (None if said is None else said.command) is command
+
+
+@pytest.mark.parametrize("text", ["ACME STOP", "acme stop!", "Stop Acme", "STOP"])
+def test_the_keyword_of_a_shared_number_may_stand_beside_it(text):
+    said = read(text, "ACME")
+    assert said is not None
+    assert said.command is Command.STOP
+
+
+@pytest.mark.parametrize("text", ["ACME", "globex stop", "acme stop acme", "acme please stop"])
+def test_and_nothing_else(text):
+    assert read(text, "ACME") is None
+
+
+@pytest.mark.parametrize("tongue", KEYWORDS)
+@pytest.mark.parametrize("command", Command)
+def test_a_reply_is_one_segment_says_what_works_and_is_no_command(tongue, command):
+    text = REPLIES[tongue][command].replace("{name}", "Example Shop A/S")
+    assert count_segments(text) == ("gsm7", 1)
+    assert read(text) is None
+    named = {Command.STOP: Command.START, Command.START: Command.STOP}.get(command, Command.STOP)
+    words = [read(word) for word in text.replace(",", " ").replace(".", " ").split()]
+    assert named in [said.command for said in words if said is not None]
+
+
+def test_every_language_has_everything():
+    assert KEYWORDS.keys() == REPLIES.keys()
+    for tongue in KEYWORDS:
+        assert KEYWORDS[tongue].keys() == REPLIES[tongue].keys() == set(Command)
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "tongue"),
+    [
+        ("STOP", "+4520123456", "da"),
+        ("STOP", "+4915112345678", "de"),
+        ("STOP", "+12025550123", "en"),
+        ("STOP", "+819012345678", "en"),
+        ("ARRET", "+4520123456", "fr"),
+        ("PARAR", "+351912345678", "pt"),
+        ("PARAR", "+4520123456", "es"),
+        ("STOP", "+35840123456", "fi"),
+    ],
+)
+def test_the_language_of_the_answer(text, number, tongue):
+    said = read(text)
+    assert said is not None
+    assert language(said, number) == tongue
+
+
+def test_a_tenants_own_words():
+    said = Said(Command.STOP, ("en",))
+    own = OptOutRules(stop_reply="Bye!", name="Acme A/S")
+    assert own.reply(said, "acme", "+4520123456") == "Bye!"
+    help_me = own.reply(Said(Command.HELP, ("en",)), "acme", "+4520123456")
+    assert help_me is not None
+    assert help_me.startswith("Acme A/S: ")
+    assert OptOutRules(replies=False).reply(said, "acme", "+4520123456") is None
+
+
+@pytest.mark.parametrize("text", ["STOP", "start!", "Help"])
+def test_a_reply_that_would_be_answered_for_ever(text):
+    with pytest.raises(ValueError, match="answered for ever"):
+        OptOutRules(help_reply=text)
