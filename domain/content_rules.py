@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from enum import Enum
 from functools import lru_cache
+from html import unescape
 from typing import Annotated, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -240,7 +241,11 @@ _LINK: Final = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_HREF: Final = re.compile(r"""\bhref\s*=\s*["']?\s*(?P<url>https?://[^\s<>"']+)""", re.IGNORECASE)
+_HREF: Final = re.compile(
+    r"""\bhref\s*=\s*["']?\s*(?P<url>(?:https?:|[/\\]{2})[^\s<>"']+)""", re.IGNORECASE
+)
+_BEFORE_HOST: Final = re.compile(r"(?:https?:)?[/\\]*", re.IGNORECASE)
+_AFTER_LINK: Final = ".,;:!?)"
 _OF_MAILS: Final = frozenset(("subject", "html", "variants/email/text", "variants/email/subject"))
 _TELEPHONES: Final = frozenset(("sms", "whatsapp"))
 
@@ -250,27 +255,30 @@ def hosts_in(text: str) -> Iterator[str]:
     if "." not in text and "://" not in text:
         return
     for found in _LINK.finditer(text):
-        host = _host(found["url"]) if found["url"] else found["bare"].rstrip(".,;:!?)")
+        host = _host(found["url"]) if found["url"] else found["bare"].rstrip(_AFTER_LINK)
         yield _bare(host)
 
 
 def _hosts_in_html(html: str) -> Iterator[str]:
-    for found in _HREF.finditer(html):
+    # As a browser reads it: &#104; is an h.
+    for found in _HREF.finditer(unescape(html) if "&" in html else html):
         yield _bare(_host(found["url"]))
 
 
 def _host(url: str) -> str:
-    """The host that a browser would go to: https://bank.example@evil.example leads to the second.
-    Empty where there is none."""
+    r"""The host that a browser would go to: https://bank.example@evil.example leads to the second,
+    https://evil.example\@bank.example to the first, and so does https:/evil.example. Empty where
+    there is none."""
+    rest = _BEFORE_HOST.sub("", url, count=1)
     try:
-        return urlsplit(url).hostname or ""
+        return urlsplit("//" + rest.replace("\\", "/").rstrip(_AFTER_LINK)).hostname or ""
     except ValueError:
         return ""
 
 
 def _bare(host: str) -> str:
-    # NFKC as browsers do: a full-width letter leads to the same host as the plain one.
-    return unicodedata.normalize("NFKC", host).lower().removeprefix("www.").rstrip(".")
+    # As browsers do: a full-width letter leads to the same host as the plain one.
+    return _fold(host).removeprefix("www.").rstrip(".")
 
 
 def _links(

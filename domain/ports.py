@@ -117,6 +117,9 @@ class AttemptJournal(Protocol):
     async def outcome(self, message: str, attempt: int) -> Submission:
         """What became of an attempt that was begun before: unknown when nobody noted it."""
 
+    async def known(self, message: str, attempt: int) -> Submission | None:
+        """The same; None for an attempt that was never begun."""
+
 
 class EngineUnavailable(Exception):
     """Restate cannot be reached or does not answer: the caller may try again later."""

@@ -205,7 +205,8 @@ class Spending:
         if held:
             purse = self._purses[movement.tenant]
             purse.out -= held
-            purse.left += held + movement.amount
+            # What it cost beyond that, the ledger takes straight from the account.
+            purse.left = max(purse.left + held + movement.amount, 0)
             purse.unsent -= movement.amount
         self._pending.append(movement)
         if self._timer is None:
@@ -297,7 +298,7 @@ class Spending:
             purse.pace, purse.spent = max(purse.spent, purse.pace // 2), 0
             if stale or now - purse.used_at > self._renew:
                 # What was ours may be others' by now, or should be.
-                purse.left = min(purse.left, 0)
+                purse.left = 0
             refused = now < purse.refused_until
             in_use = purse.left or purse.out or purse.unsent or purse.row or purse.asking
             if not in_use and not refused:
@@ -309,7 +310,7 @@ class Spending:
         movements, self._pending = self._pending, []
         if now > self._fresh_until:
             for purse in self._purses.values():
-                purse.left = min(purse.left, 0)
+                purse.left = 0
         amounts: dict[str, int] = {}
         asks: dict[str, _Ask] = {}
         spent: dict[str, int] = {}
@@ -317,13 +318,13 @@ class Spending:
         for tenant, purse in self._purses.items():
             if purse.unsent:
                 spent[tenant], purse.unsent = purse.unsent, 0
-            amount = max(purse.left + purse.out, 0)
+            amount = purse.left + purse.out
             if purse.asking:
                 waiting[tenant], purse.waiting = purse.waiting, []
                 each = [amount for amount, _ in waiting[tenant]]
                 needed, most = sum(each), max(each, default=0)
                 asks[tenant] = _Ask(
-                    needed=max(needed - max(purse.left, 0), 0),
+                    needed=max(needed - purse.left, 0),
                     least=min(each, default=0),
                     wanted=max(needed, most * AHEAD, purse.pace),
                 )
@@ -433,6 +434,10 @@ class Spending:
                 for tenant in again:
                     accounts.look_again(database, tenant)
         return granted
+
+    def _known_short(self, tenant: str) -> bool:
+        terms = self._terms.value.get(tenant)
+        return terms is not None and terms.short > 0
 
     def _grant(self, database: Database, tenant: str, ours: int, ask: _Ask) -> tuple[int, Answer]:
         if not database.execute(_GRANT, (tenant,)).rowcount:

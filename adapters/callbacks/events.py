@@ -18,7 +18,7 @@ from typing import Any, Final
 from adapters.store.database import Database
 from adapters.store.group_commit import GroupCommit
 from adapters.store.schema import open_store
-from domain.callback import KEPT, Telling, TellingState, origin_endpoint
+from domain.callback import KEPT, TRIP, Telling, TellingState, origin_endpoint
 
 INSERT: Final = (
     "INSERT INTO callback_events"
@@ -321,6 +321,15 @@ class EventStore:
         """The endpoints for which something waits, due or not."""
         rows = await self._writer.read(lambda c: c.execute(_WAITING).fetchall())
         return [endpoint for (endpoint,) in rows]
+
+    async def overdue(self, endpoint: str, late: float) -> bool:
+        """Whether an event should have been told, or an endpoint that is down been tried, more
+        than `late` seconds ago."""
+        due_at = await self.next_due(endpoint)
+        health = await self.health(endpoint)
+        if due_at is not None and health.failures >= TRIP:
+            due_at = health.probe_at
+        return due_at is not None and due_at < time.time() - late
 
     async def prune(self) -> None:
         """Drop what is older than KEPT, in small portions."""

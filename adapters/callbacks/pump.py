@@ -144,6 +144,7 @@ class _Run:
     ending: bool = False
     disabled: bool = False
     told: bool = False
+    noted: bool = True
     tenant: str = ""
     address: str = ""
 
@@ -155,7 +156,7 @@ class _Run:
             await self.tell(until)
         finally:
             self.ending = True
-            if self.told:
+            if not self.noted:
                 await self.note_health()
         if self.down:
             return self.pause()
@@ -267,6 +268,7 @@ class _Run:
         now = self.clock()
         if failed is None:
             self.health = Health(delivered_at=now, failed_at=self.health.failed_at)
+            self.noted = False
             self.settling.append(self.events.delivered(event, now))
             if noted:
                 await self.settle()
@@ -276,12 +278,12 @@ class _Run:
 
     async def post(self, url: str, event: Due) -> _Failed | None:
         try:
-            secrets = self.secrets
-            if event.url is not None:
-                secrets = (await self.poster.secret_of(event.tenant),)
-            if not secrets:
+            if event.url is not None and not self.secrets:
+                # One tenant's: the endpoint stands for its messages' addresses on one host.
+                self.secrets = (await self.poster.secret_of(event.tenant),)
+            if not self.secrets:
                 return _Failed(NO_SECRET)
-            await self.poster.send(url, secrets, event.id, event.body)
+            await self.poster.send(url, self.secrets, event.id, event.body)
         except CallbackRefused as refused:
             return _Failed(str(refused)[:_MAX_ERROR], refused.retry_after, gone=refused.gone)
         except CallbackForbidden as forbidden:
@@ -324,6 +326,7 @@ class _Run:
             await self.disable(self.endpoint, because)
 
     async def note_health(self) -> None:
+        self.noted = True
         await self.events.note_health(self.endpoint, self.tenant, self.address, self.health)
 
 

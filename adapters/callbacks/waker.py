@@ -18,6 +18,8 @@ _LINGER: Final = 0.02
 SWEEP: Final = 20.0
 """Seconds between two looks for what waits though nobody was told: a process that dies between a
 commit and its call leaves such."""
+_LATE: Final = 5.0
+"""Seconds after which an event that is due was forgotten by whoever should have come back to it."""
 _PRUNED_EVERY: Final = 3600.0
 
 
@@ -75,7 +77,7 @@ async def sweep(
         try:
             for endpoint in await events.waiting():
                 known = endpoints.value.get(endpoint)
-                if known is None or known.enabled:
+                if (known is None or known.enabled) and await events.overdue(endpoint, _LATE):
                     waker(endpoint)
             if loop.time() >= prune_at:
                 await events.prune()

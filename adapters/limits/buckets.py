@@ -37,19 +37,20 @@ class Buckets(Generic[Name]):
     def take(self, name: Name, cap: Cap, now: float) -> float:
         """Take one token: 0 if there was one, else the seconds until there will be."""
         buckets = self._full_at
-        full_at = buckets.get(name, now)
-        if full_at < now:
-            full_at = now
+        full_at = max(buckets.get(name, now), now)
         interval = cap.interval
-        # As many as `count` at once: the last of them fills the bucket's time up to `seconds`.
-        wait = full_at + interval - now - cap.seconds
-        if wait > _ROUNDING * interval:
+        wait = _wait(full_at, cap, now)
+        if wait:
             return wait
         buckets[name] = full_at + interval
         buckets.move_to_end(name)
         if len(buckets) > self._most:
             buckets.popitem(last=False)
         return 0.0
+
+    def wait(self, name: Name, cap: Cap, now: float) -> float:
+        """What `take` would give, without taking."""
+        return _wait(max(self._full_at.get(name, now), now), cap, now)
 
     def give_back(self, name: Name, cap: Cap) -> None:
         """Undo a `take`."""
@@ -61,3 +62,10 @@ class Buckets(Generic[Name]):
         """Tokens that could be taken at once."""
         waiting = max(self._full_at.get(name, now) - now, 0.0)
         return max(int((cap.seconds - waiting) / cap.interval + _ROUNDING), 0)
+
+
+def _wait(full_at: float, cap: Cap, now: float) -> float:
+    # As many as `count` at once: the last of them fills the bucket's time up to `seconds`.
+    interval = cap.interval
+    wait = full_at + interval - now - cap.seconds
+    return wait if wait > _ROUNDING * interval else 0.0

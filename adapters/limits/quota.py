@@ -12,6 +12,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +33,8 @@ _TAKE: Final = (
     " ON CONFLICT (tenant, day) DO UPDATE SET taken = quotas.taken + excluded.taken"
     " WHERE quotas.taken + excluded.taken <= ?"
 )
+_FORGET: Final = "DELETE FROM quotas WHERE tenant = ? AND day < ?"
+_KEPT: Final = timedelta(days=40)
 _GIVE_BACK: Final = "UPDATE quotas SET taken = taken - ? WHERE tenant = ? AND day = ?"
 
 
@@ -93,6 +96,8 @@ class Quotas:
     def _turn(self, tenant: str, day: str) -> _Lease:
         """Begin a day; what is left of the one before is not of use to anybody."""
         lease = self._leases[tenant] = _Lease(day)
+        oldest = date.fromisoformat(day) - _KEPT
+        self._writer.note(_FORGET, (tenant, oldest.isoformat()))
         return lease
 
     async def _wait(self, tenant: str, lease: _Lease, limit: int) -> bool:

@@ -22,6 +22,8 @@ from adapters.store import audit
 from adapters.store.change import change
 from adapters.store.database import Database
 from adapters.store.recipients import place_of
+from adapters.suppression.hashing import Hasher
+from adapters.suppression.store import SuppressionStore
 from domain.message import MessageOrder
 from domain.retention import LONGEST_LIFE
 
@@ -106,6 +108,9 @@ class Erasures:
                 database.execute(_ASK, (*row, now, now + LOOK_AGAIN))
                 named = f"{subject.channel}:{subject.proof.hex()}"
                 audit.note(database, actor, tenant, "recipient.erase", named)
+        lists = SuppressionStore(self._where, Hasher(self._secret))
+        for channel, address in to.items():
+            lists.forget(tenant, channel, address)
         with forgetter(self._where, self._journal) as to_forget:
             return {
                 subject.channel: self._carry_out(to_forget, subject, now, AT_ONCE)

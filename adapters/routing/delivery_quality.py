@@ -43,7 +43,7 @@ class DeliveryQuality:
         adapter = request.provider if request.channel is not None else None
         kind = Kind.OWN if adapter is None else Kind.ADAPTER
         way = way_of(Route("any", channel, kind, adapter or ""), request.tenant)
-        code = calling_code(digits_of(request.to))
+        code = calling_code(digits_of(channel, request.to))
         at = (submission.begun_at or submission.at).timestamp()
         failure = submission.failure
         if submission.state is SubmissionState.TAKEN:

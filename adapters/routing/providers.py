@@ -241,7 +241,7 @@ def _question(message_id: str, order: MessageOrder, step: Step) -> Question:
     return Question(
         order.tenant,
         step.channel,
-        digits_of(order.to[step.channel]),
+        digits_of(step.channel, order.to[step.channel]),
         None if known is None else known.country,
         None if known is None else known.operator,
         None if kind is None else kind.value,

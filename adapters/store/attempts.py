@@ -43,19 +43,27 @@ class SqliteAttemptJournal:
 
     async def outcome(self, message: str, attempt: int) -> Submission:
         """What became of an attempt that was begun before: unknown when nobody noted it."""
+        return await self.known(message, attempt) or _nobody_knows()
 
-        def query(database: Database) -> bytes | None:
-            row = database.execute(
+    async def known(self, message: str, attempt: int) -> Submission | None:
+        """The same; None for an attempt that was never begun."""
+
+        def query(database: Database) -> tuple[bytes | None] | None:
+            row: tuple[bytes | None] | None = database.execute(
                 "SELECT submission_json FROM attempts WHERE message = ? AND attempt = ?",
                 (message, attempt),
             ).fetchone()
-            return None if row is None else row[0]
+            return row
 
-        stored = await self._writer.read(query)
-        if stored is None:
-            return Submission(
-                SubmissionState.UNKNOWN,
-                at=datetime.now(UTC),
-                failure=Failure(FailureCode.OUTCOME_UNKNOWN),
-            )
-        return _decode(stored)
+        row = await self._writer.read(query)
+        if row is None:
+            return None
+        return _nobody_knows() if row[0] is None else _decode(row[0])
+
+
+def _nobody_knows() -> Submission:
+    return Submission(
+        SubmissionState.UNKNOWN,
+        at=datetime.now(UTC),
+        failure=Failure(FailureCode.OUTCOME_UNKNOWN),
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -12,6 +13,9 @@ import msgspec
 
 from adapters.store.database import Database
 from adapters.store.tenant_settings import complete
+
+acting: Final[ContextVar[str]] = ContextVar("acting", default="hermes")
+"""Who makes the changes of this task, where it is not handed from call to call."""
 
 NO_TENANT: Final = ""
 """In the place of the tenant: what concerns all of them."""
@@ -25,8 +29,9 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class AuditEntry(msgspec.Struct, frozen=True):
-    """One change. `number` grows; `actor` is `operator`, perhaps with a name behind a colon, or
-    `key:` and the id of a tenant's API key; `detail` mostly has what was `before` and `after`."""
+    """One change. `number` grows; `actor` is `operator`, perhaps with a name behind a colon,
+    `key:` and the id of a tenant's API key, or `hermes` itself; `detail` mostly has what was
+    `before` and `after`."""
 
     number: int
     at: datetime

@@ -14,6 +14,7 @@ from adapters.callbacks.events import of_message
 from adapters.callbacks.outbox import Outbox
 from adapters.store.database import Database
 from adapters.store.group_commit import GroupCommit
+from adapters.store.message_listing import MessageListing
 from adapters.store.recipients import places_of
 from adapters.store.schema import open_store
 from domain.billing import settlement
@@ -68,11 +69,13 @@ class SqliteMessageLog:
 
     def __init__(self, where: Path | str, outbox: Outbox | None = None) -> None:
         self._writer = GroupCommit(open_store(where, "hermes"), beside=Ledger().enter)
+        self._listing = MessageListing(where, _COLUMNS)
         self._outbox = outbox
 
     async def close(self) -> None:
         """Write what is queued and close the database."""
         await self._writer.close()
+        await self._listing.close()
 
     async def accepted(self, message_id: str, order: MessageOrder) -> None:
         """Add a message that Restate has taken; a row that is there already is left alone."""
@@ -167,35 +170,7 @@ class SqliteMessageLog:
 
     async def list(self, query: MessageQuery) -> list[LoggedMessage]:
         """A tenant's newest messages first. Late receipts are left to `get`."""
-        where = ["tenant = ?", "mode = ?"]
-        values: list[object] = [query.tenant, query.mode.value]
-        if query.statuses:
-            where.append(f"status IN ({', '.join('?' * len(query.statuses))})")
-            values += [status.value for status in query.statuses]
-        if query.channel is not None:
-            where.append("channel = ?")
-            values.append(query.channel)
-        if query.created_after is not None:
-            where.append("created_at >= ?")
-            values.append(query.created_after.timestamp())
-        if query.created_before is not None:
-            where.append("created_at < ?")
-            values.append(query.created_before.timestamp())
-        for key, value in query.metadata:
-            where.append(
-                "id IN (SELECT message FROM message_metadata"
-                " WHERE tenant = ? AND key = ? AND value = ?)"
-            )
-            values += [query.tenant, key, value]
-        if query.before is not None:
-            where.append("(created_at, id) < (?, ?)")
-            values += [query.before[0].timestamp(), query.before[1]]
-        sql = (
-            f"SELECT {_COLUMNS} FROM messages WHERE {' AND '.join(where)}"
-            " ORDER BY created_at DESC, id DESC LIMIT ?"
-        )
-        values.append(query.limit)
-        rows = await self._writer.read(lambda c: c.execute(sql, values).fetchall())
+        rows = await self._listing.page(query)
         return [_from_row(row, ()) for row in rows]
 
     async def _write_all(self, *statements: tuple[str, Sequence[object]]) -> None:

@@ -157,7 +157,7 @@ class SuppressionStore:
         """Remove what an entry shows of an address; the entry stays, by its hash alone, for the
         person must not be written to again. How many there were. Raises AddressProblem."""
         key = self.hasher.key(tenant, channel, canonical(channel, address))
-        with change(self._where, SECTION) as database:
+        with change(self._where) as database:
             return database.execute(
                 "UPDATE suppressions SET masked = '', source = '' WHERE tenant = ? AND key = ?",
                 (tenant, stored(key)),

@@ -112,6 +112,7 @@ def follow(sections: Sections) -> Section[Library]:
 
     def load(database: Database) -> Library:
         nonlocal last
+        beginning = last == 0
         rows = database.execute(
             "SELECT number, tenant, name, version, definition_json FROM template_versions"
             " WHERE number > ? ORDER BY number",
@@ -120,6 +121,9 @@ def follow(sections: Sections) -> Section[Library]:
         for number, tenant, name, version, definition in rows:
             sources[tenant, name, version] = bytes(definition)
             last = number
+            if not beginning:
+                # Here, where no message waits for it. At the start there may be thousands.
+                ready[tenant, name, version] = compiled(_decode(sources[tenant, name, version]))
         active = database.execute(
             "SELECT tenant, name, active FROM templates WHERE archived_at IS NULL"
         )

@@ -16,6 +16,7 @@ from phonenumbers import NumberParseException, PhoneNumberType, ValidationResult
 
 from domain.channels.rules import AddressProblem, ChannelRules, ContentProblem, SenderProblem
 from domain.message import Category, Content, Level
+from domain.numbering.number import parsed
 from domain.sms.segmentation import count_segments
 
 MAX_SEGMENTS: Final = 10
@@ -65,13 +66,12 @@ def parse_address(raw: str) -> str:
     if _E164_SHAPE.match(raw) is None:
         raise _address_problem("not_a_number")
     try:
-        number = phonenumbers.parse(raw, None)
+        number, kind = parsed(raw)
     except NumberParseException as error:
         raise _address_problem(_UNPARSABLE.get(error.error_type, "not_a_number")) from None
     possible = phonenumbers.is_possible_number_with_reason(number)
     if possible != ValidationResult.IS_POSSIBLE:
         raise _address_problem(_IMPOSSIBLE[possible])
-    kind = phonenumbers.number_type(number)
     if kind == PhoneNumberType.UNKNOWN:
         raise _address_problem("invalid_number")
     if kind not in _MOBILE:

@@ -112,6 +112,11 @@ class Senders:
             if sender.reserved and sender.status is SenderStatus.APPROVED:
                 self._reserved.setdefault(fold(sender.sender), set()).add(sender.tenant)
 
+    def of(self, tenant: str) -> list[Sender]:
+        """A tenant's senders, by name."""
+        own = [sender for (owner, _), sender in self._own.items() if owner == tenant]
+        return sorted(own, key=lambda sender: fold(sender.sender))
+
     def check(
         self, tenant: str, sender: str, country: str | None, policy: Action
     ) -> SenderFinding | None:

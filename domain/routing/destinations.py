@@ -22,6 +22,10 @@ def calling_code(digits: str) -> str:
     return two if two in _OF_TWO else digits[:3]
 
 
-def digits_of(address: str) -> str:
-    """A number's digits; nothing for an address that is no number."""
-    return address[1:] if address[:1] == "+" else ""
+NUMBERED: Final = frozenset({"sms", "whatsapp"})
+"""Channels whose addresses are telephone numbers."""
+
+
+def digits_of(channel: str, address: str) -> str:
+    """The digits of an address that is a number; nothing for any other address."""
+    return address.removeprefix("+") if channel in NUMBERED else ""

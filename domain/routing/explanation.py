@@ -35,7 +35,7 @@ class Asked(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
         return Question(
             self.tenant,
             self.channel,
-            digits_of(self.to),
+            digits_of(self.channel, self.to),
             self.country,
             self.operator,
             self.number_type,

@@ -116,26 +116,32 @@ class Quality:
         self._known: _Buckets = {}
         self._untold: _Buckets = {}
         self._kept = self._pending = 0
+        self._open: dict[tuple[str, str, int], tuple[_Bucket, _Bucket]] = {}
         self._estimates: dict[_Place, Estimate] = {}
         self._estimated_at = 0
         self._weights: dict[int, tuple[float, bool]] = {}
 
     def sent(self, way: str, country: str, at: float) -> None:
         """A message was handed over."""
-        self._count(Count(way, country, int(at // BUCKET), sent=1))
+        for bucket in self._buckets(way, country, at):
+            bucket.sent += 1
 
     def delivered(self, way: str, country: str, sent_at: float, at: float) -> None:
         """One that was handed over at `sent_at` has arrived."""
         latency = int(1000 * min(max(at - sent_at, 0.0), _LONGEST))
-        self._count(Count(way, country, int(sent_at // BUCKET), delivered=1, latency=latency))
+        for bucket in self._buckets(way, country, sent_at):
+            bucket.delivered += 1
+            bucket.latency += latency
 
     def failed(self, way: str, country: str, sent_at: float) -> None:
         """One that was handed over at `sent_at`, or refused then, does not arrive."""
-        self._count(Count(way, country, int(sent_at // BUCKET), failed=1))
+        for bucket in self._buckets(way, country, sent_at):
+            bucket.failed += 1
 
     def take(self) -> list[Count]:
         """What was counted here since the last time, to be shared."""
         untold, self._untold, self._pending = self._untold, {}, 0
+        self._open.clear()
         return [
             Count(*place, number, b.sent, b.delivered, b.failed, b.latency)
             for place, buckets in untold.items()
@@ -151,6 +157,7 @@ class Quality:
         """All that has been shared, by this process and others; it stands in the place of what was
         known before. What was not taken yet counts in addition."""
         self._known, self._kept = {}, 0
+        self._open.clear()
         self._estimates.clear()
         for count in counts:
             self._keep(count)
@@ -178,16 +185,28 @@ class Quality:
         """The ways and countries of which something is known."""
         return list(self._known)
 
-    def _count(self, count: Count) -> None:
-        self._pending += _add(self._untold, count)
-        if self._pending > _TRACKED:
-            # Nobody takes it.
-            self._untold, self._pending = {}, 0
-        self._keep(count)
+    def _buckets(self, way: str, country: str, at: float) -> tuple[_Bucket, _Bucket]:
+        """Where something is counted: in what is to be told, and in what is known."""
+        key = (way, country, int(at // BUCKET))
+        found = self._open.get(key)
+        if found is None:
+            empty = Count(*key)
+            self._pending += _add(self._untold, empty)
+            if self._pending > _TRACKED:
+                # Nobody takes it.
+                self._untold, self._pending = {}, 0
+                self._open.clear()
+                _add(self._untold, empty)
+            self._keep(empty)
+            place, number = key[:2], key[2]
+            found = (self._untold[place][number], self._known[place][number])
+            self._open[key] = found
+        return found
 
     def _keep(self, count: Count) -> None:
         if self._kept >= _TRACKED:
             self._forget(count.bucket - WINDOW // BUCKET)
+            self._open.clear()
         self._kept += _add(self._known, count)
 
     def _forget(self, oldest: int) -> None:

@@ -9,6 +9,7 @@ import msgspec
 
 from domain.message import Category
 from domain.providers import OWN
+from domain.routing.destinations import NUMBERED
 
 DEFAULT_PRIORITY: Final = 50
 DEFAULT_WEIGHT: Final = 100
@@ -95,8 +96,6 @@ def check(route: Route) -> None:
             raise RouteFault(field, f"at most {MOST_PREFIXES}")
 
 
-NUMBERED: Final = frozenset({"sms", "whatsapp"})
-"""Channels whose addresses are telephone numbers."""
 _LISTS: Final = (
     "prefixes",
     "countries",

@@ -12,12 +12,16 @@ from urllib.parse import quote
 
 from domain.templates.places import SyntaxProblem, Write
 
-_RAW: Final = frozenset({"script", "style", "textarea", "title", "xmp", "iframe", "noembed"})
+_RAW: Final = frozenset(
+    {"script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes", "plaintext"}
+)
 """Elements whose content HTML reads in another way."""
 _URLS: Final = frozenset({"href", "src", "action", "formaction", "background", "cite", "poster"})
 _CODE: Final = frozenset({"style", "srcdoc", "srcset"})
 _NAME: Final = re.compile(r"[a-zA-Z][^\s/>]*")
-_ATTRIBUTE: Final = re.compile(r"([^\s=/>\"']+)\s*=\s*\Z")
+_ATTRIBUTE: Final = re.compile(r"[^\s=/>\"']{1,64}\Z")
+_REMEMBERED: Final = 128
+"""Characters of a tag that are looked at again: no attribute that counts has a longer name."""
 
 
 def whole_url(text: str) -> str:
@@ -100,12 +104,23 @@ class Html:
     def _in_tag(self, character: str) -> None:
         if character == ">":
             self._end_tag()
-        elif character in "\"'" and (found := _ATTRIBUTE.search(self._read)):
+            return
+        if character.isspace() or character == "/":
             self._name_element()
-            self._state, self._attribute = "value", found[1].lower()
+        name = self._attribute_before() if character in "\"'" else ""
+        if name:
+            self._state, self._attribute = "value", name
             self._quote, self._begun, self._read = character, False, ""
         else:
-            self._read += character
+            self._read = (self._read + character)[-_REMEMBERED:]
+
+    def _attribute_before(self) -> str:
+        """The name of the attribute whose value a quotation mark would begin here."""
+        before = self._read.rstrip()
+        if not before.endswith("="):
+            return ""
+        found = _ATTRIBUTE.search(before[:-1].rstrip())
+        return found[0].lower() if found else ""
 
     def _in_value(self, character: str) -> None:
         if character == self._quote:
@@ -116,7 +131,7 @@ class Html:
 
     def _in_raw(self, character: str) -> None:
         self._read = (self._read + character)[-32:]
-        if re.search(rf"</{re.escape(self._element)}\s*>\Z", self._read, re.IGNORECASE):
+        if character == ">" and self._read.lower().rstrip("> \n\t").endswith(f"</{self._element}"):
             self._state, self._read, self._element = "text", "", ""
 
     def _name_element(self) -> None:

@@ -20,7 +20,8 @@ MAX_PLACES: Final = 200
 MAX_DEPTH: Final = 5
 NAME: Final = r"[a-z][a-z0-9_]{0,39}"
 
-_TAG: Final = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+# No braces inside: a source of nothing but {{ is read in one pass, too.
+_TAG: Final = re.compile(r"\{\{([^{}]*)\}\}")
 _PLACE: Final = re.compile(rf"\s*({NAME})\s*(?:\|\s*([a-z]{{1,16}})\s*)?\Z")
 _IF: Final = re.compile(rf"\s*#if\s+({NAME})\s*\Z")
 _ELSE: Final = re.compile(r"\s*else\s*\Z")

@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from adapters.store.audit import acting
 from adapters.wasm.manifest_faults import NO_SUCH_KEY
 from adapters.wasm.store.management import (
     NoPrevious,
@@ -21,7 +22,8 @@ from adapters.wasm.store.management import (
 from adapters.wasm.upload.archive import MAX_ZIP
 from adapters.wasm.upload.lifecycle import Busy, Lifecycle
 from adapters.wasm.upload.refusal import MISSING, UNKNOWN, NotConfigured, Refused
-from domain.tenancy import Scope
+from domain.ports import Principal, TenantDirectory
+from domain.tenancy import Scope, Tier
 from handlers.api import body, operation
 from handlers.api.adapter_answers import (
     AdapterList,
@@ -33,7 +35,7 @@ from handlers.api.adapter_answers import (
 )
 from handlers.api.adapter_bodies import ActivationBody, ConfigurationBody
 from handlers.api.answers import encode
-from handlers.api.door import principal_of
+from handlers.api.door import Endpoint, principal_of
 from handlers.api.problems import FieldError, Problem, pointer
 
 ZIP: Final = "application/zip"
@@ -65,8 +67,16 @@ _JSON_PROBLEMS: Final = (
 )
 
 
-def add_routes(router: APIRouter, adapters: Lifecycle | None) -> None:
-    """Serve the resource; every path is `not_found` where there are no `adapters`."""
+def add_routes(
+    router: APIRouter, adapters: Lifecycle | None, tenants: TenantDirectory | None = None
+) -> None:
+    """Serve the resource; every path is `not_found` where there are no `adapters`. Of `tenants`,
+    those of the tier `custom` may upload their own; without them, all."""
+
+    def may_upload(principal: Principal) -> None:
+        tenant = None if tenants is None else tenants.tenant(principal.tenant)
+        if tenant is not None and tenant.tier is not Tier.CUSTOM:
+            raise Problem("tier_required", "Adapters of your own need the tier `custom`.")
 
     def lifecycle() -> Lifecycle:
         if adapters is None:
@@ -91,6 +101,7 @@ def add_routes(router: APIRouter, adapters: Lifecycle | None) -> None:
         It is checked, compiled and, if your configuration suits it, tried; it is not in use before
         you activate it. The same zip may be sent again.
         """
+        may_upload(principal_of(request))
 
         async def upload() -> bytes:
             return await body.read(request, MAX_ZIP, ZIP)
@@ -153,7 +164,7 @@ def add_routes(router: APIRouter, adapters: Lifecycle | None) -> None:
             router,
             method,
             f"/v1/adapters{path}",
-            endpoint,
+            endpoint if method == "GET" else _acting(endpoint),
             scope=Scope.READ if method == "GET" else Scope.ADAPTERS,
             tag="Adapters",
             summary=summary,
@@ -184,6 +195,7 @@ def add_routes(router: APIRouter, adapters: Lifecycle | None) -> None:
             "body_required",
             "body_too_large",
             "unsupported_media_type",
+            "tier_required",
             "adapter_refused",
             "adapter_busy",
         ],
@@ -275,6 +287,17 @@ def _code(words: str) -> str:
     if words.startswith(NO_SUCH_KEY):
         return "unknown_field"
     return _CODES.get(words, "invalid_value")
+
+
+def _acting(endpoint: Endpoint) -> Endpoint:
+    """The endpoint, with the key as whom the audit log names."""
+
+    async def acting_by_key(request: Request) -> Response:
+        acting.set(f"key:{principal_of(request).key_id}")
+        return await endpoint(request)
+
+    acting_by_key.__name__, acting_by_key.__doc__ = endpoint.__name__, endpoint.__doc__
+    return acting_by_key
 
 
 def _place(request: Request) -> tuple[str, str]:

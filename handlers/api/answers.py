@@ -146,7 +146,8 @@ _OF_ENTRIES: Final = tuple(
 
 
 class MessageView(msgspec.Struct, frozen=True):
-    """A message and its whole story, without its content.
+    """A message and its whole story, without its content. When its time is over, or the person has
+    asked to be forgotten, its addresses are empty and its labels are gone.
 
     `recipient` is what was known about it when the message was accepted. `channel` is the current
     or last one, `level` the furthest level proven, `cost` null where

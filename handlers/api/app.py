@@ -26,18 +26,31 @@ from domain.ports import (
     TenantDirectory,
 )
 from handlers.api import adapters as adapter_routes
-from handlers.api import batch, docs, health, listing, messages, openapi, paths, recipients, usage
+from handlers.api import (
+    batch,
+    docs,
+    health,
+    listing,
+    messages,
+    openapi,
+    paths,
+    recipients,
+    unsubscribe,
+    usage,
+)
 from handlers.api import callbacks as callback_routes
 from handlers.api import routes as route_routes
+from handlers.api import senders as sender_routes
 from handlers.api import suppressions as suppression_routes
-from handlers.api import unsubscribe
 from handlers.api import templates as template_routes
 from handlers.api.callbacks import Callbacks
 from handlers.api.door import Door
 from handlers.api.problems import Problem, engine_unavailable
 from handlers.api.routes import AsItIs, Explains, NothingToExplain, RoutesSteps
 from handlers.api.services import (
+    Limiter,
     Limits,
+    NoLimiter,
     NoPressure,
     NoSettings,
     OwnServices,
@@ -46,7 +59,8 @@ from handlers.api.services import (
 )
 from handlers.api.suppression_requests import SuppressionDesk
 from handlers.api.templates import TemplateResource
-from handlers.pipeline.layers import in_order
+from handlers.pipeline.compliance import SenderSource
+from handlers.pipeline.layers import NoSenders, in_order
 from handlers.pipeline.pipeline import Pipeline
 from handlers.webhooks.routes import Webhooks
 from handlers.webhooks.routes import add_routes as add_webhooks
@@ -100,7 +114,9 @@ def create_app(
     explainer: Explains | None = None,
     erasures: Erasures | None = None,
     suppressions: SuppressionDesk | None = None,
+    limiter: Limiter | None = None,
     billing: BillingDesk | None = None,
+    senders: SenderSource | None = None,
 ) -> HermesApi:
     """The ASGI application. It owns none of its ports: the caller opens and closes them.
 
@@ -109,7 +125,7 @@ def create_app(
     those that need no store, with `providers` for its steps, and `allow_private_callbacks` admits
     http and private hosts in `status_callback`, for development; `webhooks` is the providers'
     door, `adapters` the tenants' changes to their adapters, `callbacks` their endpoints,
-    `erasures` what forgets people. `billing` has their accounts;
+    `erasures` what forgets people. `billing` has their accounts and `senders` their senders;
     `router` puts a step's providers in order, `explainer` says how
     it would.
     """
@@ -128,6 +144,7 @@ def create_app(
         router=router or AsItIs(),
         followed=callbacks.followed if callbacks is not None else lambda tenant: (),
         penniless=billing.empty if billing is not None else lambda tenant: False,
+        limiter=limiter or NoLimiter(),
     )
     app = HermesApi(
         title="Hermes",
@@ -148,12 +165,13 @@ def create_app(
     callback_routes.add_routes(app.router, callbacks)
     template_routes.add_routes(app.router, templates)
     route_routes.add_routes(app.router, explainer or NothingToExplain())
-    adapter_routes.add_routes(app.router, adapters)
+    adapter_routes.add_routes(app.router, adapters, tenants)
     add_webhooks(app.router, webhooks)
     recipients.add_routes(app.router, erasures)
     suppression_routes.add_routes(app.router, suppressions)
     unsubscribe.add_routes(app.router, suppressions, services.tenants)
     usage.add_routes(app.router, billing)
+    sender_routes.add_routes(app.router, senders or NoSenders())
     docs.add_routes(app.router, app)
     paths.settle(app.router.routes)
     return app

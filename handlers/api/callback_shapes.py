@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
@@ -270,3 +270,49 @@ def _moment(epoch: float | None) -> datetime | None:
 
 def _at(epoch: float) -> datetime:
     return datetime.fromtimestamp(epoch, UTC)
+
+
+EVENT_DOCUMENT: Final[dict[str, Any]] = {
+    "event": {
+        "post": {
+            "tags": ["Callbacks"],
+            "summary": "What an endpoint is told",
+            "description": "Posted to your endpoints, and at a message's end to its "
+            "`status_callback`. Any 2xx takes it. Anything else is tried again, later each time, "
+            "for days; 410 disables the endpoint. Events of one message come in order; one may "
+            "come twice, by the same `webhook-id`.",
+            "operationId": "told_event",
+            "security": [],
+            "parameters": [
+                {
+                    "name": name,
+                    "in": "header",
+                    "required": True,
+                    "description": text,
+                    "schema": {"type": "string"},
+                }
+                for name, text in (
+                    ("webhook-id", "The event's id, the same for every repetition."),
+                    ("webhook-timestamp", "When it was posted: seconds since 1970."),
+                    (
+                        "webhook-signature",
+                        "`v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`; several, "
+                        "with spaces between, while a secret is replaced (Standard Webhooks).",
+                    ),
+                )
+            ],
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "application/json": {"schema": {"$ref": "#/components/schemas/CallbackEvent"}}
+                },
+            },
+            "responses": {
+                "2XX": {"description": "Taken."},
+                "410": {"description": "No more events: the endpoint is disabled."},
+                "default": {"description": "Not taken: tried again."},
+            },
+        }
+    }
+}
+"""The `webhooks` of the OpenAPI document."""

@@ -391,6 +391,7 @@ def add_routes(router: APIRouter, callbacks: Callbacks | None) -> None:
         answer="TellingPage",
         parameters=_EVENT_PARAMETERS,
         problems=["callback_not_found", "validation_failed", "invalid_cursor"],
+        names_people=True,
     )
     add(
         "POST",

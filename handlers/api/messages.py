@@ -54,17 +54,21 @@ def add_routes(router: APIRouter, services: Services) -> Endpoint:
         With an `Idempotency-Key` the request can be repeated safely. Without one, a request
         that got no answer may or may not have been accepted.
         """
+        principal, key = principal_of(request), idempotency_key(request)
+        if key is None:
+            # A repeated request is answered as the first one was, whatever has come since.
+            services.limiter.turn_away(principal)
         raw = await body.read(request, services.limits.message_body)
         submission = Submission(
-            principal=principal_of(request),
+            principal=principal,
             raw=raw,
-            key=idempotency_key(request),
+            key=key,
             body=body.parse_message(raw),
             trace=trace_of(request.headers),
         )
         accepted = await accept(services, submission)
         answer = accepted_message(accepted.id, accepted.order)
-        headers = {"Location": answer.links.self}
+        headers = {"Location": answer.links.self, **services.limiter.headers(principal)}
         if accepted.replayed:
             headers["Idempotent-Replayed"] = "true"
         return Response(encode(answer), 202, headers, "application/json")
@@ -113,6 +117,9 @@ def add_routes(router: APIRouter, services: Services) -> Endpoint:
         headers={
             "Location": "The message's path.",
             "Idempotent-Replayed": "`true` when an earlier request had brought the message.",
+            "RateLimit-Policy": "Your account's and your key's rate, if they have one, as in "
+            "draft-ietf-httpapi-ratelimit-headers: `q` messages in `w` seconds.",
+            "RateLimit": "What is left of it: `r` messages at once.",
         },
         parameters=[operation.IDEMPOTENCY_KEY, operation.TRACEPARENT],
         problems=[

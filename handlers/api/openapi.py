@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from domain.callback import CallbackEvent
 from domain.failures import POLICIES
 from domain.tenancy import Scope
 from handlers.api.adapter_answers import AdapterList, AdapterView, RemovedAdapter, VersionView
@@ -23,6 +24,7 @@ from handlers.api.answers import (
     MessageView,
 )
 from handlers.api.callback_shapes import (
+    EVENT_DOCUMENT,
     CallbackBody,
     CallbackChangeBody,
     CallbackList,
@@ -34,11 +36,13 @@ from handlers.api.callback_shapes import (
     RotationBody,
     TellingPage,
 )
+from handlers.api.examples import EXAMPLES
 from handlers.api.problems import FIELD_ERRORS, PROBLEMS, ProblemDetails
 from handlers.api.recipients import ErasureAnswer, RecipientBody
 from handlers.api.route_answers import ExplanationView
 from handlers.api.routes import ExplainBody
 from handlers.api.schemas import BatchBody, MessageBody, TemplateUseBody
+from handlers.api.senders import SenderList
 from handlers.api.suppression_shapes import (
     ImportView,
     RemovedSuppression,
@@ -78,6 +82,7 @@ _ANSWERS: Final = (
     CallbackTest,
     TellingPage,
     Replayed,
+    CallbackEvent,
     TemplateDraft,
     VersionDraft,
     TemplateList,
@@ -94,6 +99,7 @@ _ANSWERS: Final = (
     ImportView,
     UsageReport,
     AccountView,
+    SenderList,
     ProblemDetails,
 )
 _BODIES: Final = (
@@ -132,6 +138,7 @@ def build(app: FastAPI) -> dict[str, Any]:
         description=_DESCRIPTION,
         routes=app.routes,
     )
+    document["webhooks"] = EVENT_DOCUMENT
     components = document.setdefault("components", {})
     components["schemas"] = {**_answer_schemas(), **_body_schemas()}
     components["securitySchemes"] = {
@@ -144,6 +151,8 @@ def build(app: FastAPI) -> dict[str, Any]:
         }
     }
     schemas = components["schemas"]
+    for name, example in EXAMPLES.items():
+        schemas[name]["examples"] = [example]
     schemas["ProblemDetails"]["properties"]["code"]["enum"] = list(PROBLEMS)
     schemas["FieldError"]["properties"]["code"] = _documented(FIELD_ERRORS)
     schemas["FailureCode"]["description"] = "\n".join(

@@ -16,16 +16,18 @@ from starlette.responses import Response
 from starlette.routing import request_response
 
 from domain.ids import PATTERN
+from domain.mode import Mode
 from domain.tenancy import Scope
 from handlers.api.door import Endpoint, principal_of, require
 from handlers.api.paths import ByPath
-from handlers.api.problems import MEDIA_TYPE, PROBLEMS
+from handlers.api.problems import MEDIA_TYPE, PROBLEMS, Problem
 
 ALWAYS: Final = (
     "missing_key",
     "invalid_key",
     "scope_missing",
     "live_key_required",
+    "store_unavailable",
     "internal_error",
 )
 """What every authenticated operation can answer."""
@@ -89,6 +91,7 @@ def add(
     open_to_all: bool = False,
     also: int | None = None,
     other_types: Iterable[str] = (),
+    names_people: bool = False,
 ) -> Endpoint:
     """Serve `endpoint` and document it; its docstring is the description. Returns what is served:
     the endpoint behind the check that the key has `scope`.
@@ -97,11 +100,12 @@ def add(
     `body` name component schemas; an `answer` of None says nothing. `also` is another status of
     success with the same answer, `other_types` are media types in which it comes as text.
     `problems` are codes of PROBLEMS, `headers` the answer's own headers with their descriptions.
-    `upload` is the media type of a body that is no JSON.
+    `upload` is the media type of a body that is no JSON. What `names_people` to whom live messages
+    go is not for test keys, whatever the scope.
     """
     if open_to_all is (scope is not None):
         raise ValueError(f"{method} {path}: a route has a scope, or is open to all")
-    served = endpoint if scope is None else _scoped(endpoint, scope)
+    served = endpoint if scope is None else _scoped(endpoint, scope, names_people)
     codes = [*problems, *(("internal_error",) if open_to_all else ALWAYS)]
     success: dict[str, Any] = {"description": "Success"}
     if answer is not None:
@@ -147,9 +151,12 @@ def add(
     return served
 
 
-def _scoped(endpoint: Endpoint, scope: Scope) -> Endpoint:
+def _scoped(endpoint: Endpoint, scope: Scope, names_people: bool) -> Endpoint:
     async def served(request: Request) -> Response:
-        require(principal_of(request), scope)
+        principal = principal_of(request)
+        require(principal, scope)
+        if names_people and principal.mode is Mode.TEST:
+            raise Problem("live_key_required")
         return await endpoint(request)
 
     served.__name__, served.__doc__ = endpoint.__name__, endpoint.__doc__

@@ -58,6 +58,12 @@ PROBLEMS: Final[dict[str, Kind]] = {
         "This is a test key: it sends test messages and looks at them. What is set up is set up for "
         "live messages as well, and takes a live key.",
     ),
+    "tier_required": Kind(
+        403,
+        "Another tier is needed",
+        "Your account's tier does not have this; `detail` names the one that does. Whoever runs "
+        "Hermes changes it.",
+    ),
     "tenant_suspended": Kind(
         403,
         "Tenant suspended",

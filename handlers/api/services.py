@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Protocol
 
 from domain.channels import CHANNELS
 from domain.message import Category
@@ -13,6 +14,7 @@ from domain.ports import (
     KeyRing,
     MessageLog,
     Pressure,
+    Principal,
     TenantDirectory,
 )
 from domain.tenancy import Tenant
@@ -77,11 +79,34 @@ def _bare_pipeline() -> Pipeline:
     return in_order(providers=OwnServices())
 
 
+class Limiter(Protocol):
+    """What the door knows of limits."""
+
+    def turn_away(self, principal: Principal) -> None:
+        """Raises Problem for a caller who may send nothing at the moment."""
+
+    def headers(self, principal: Principal) -> Mapping[str, str]:
+        """What tells a caller of its limits."""
+
+
+class NoLimiter:
+    """Where there are no limits."""
+
+    def turn_away(self, principal: Principal) -> None:
+        """See `Limiter`."""
+
+    def headers(self, principal: Principal) -> Mapping[str, str]:
+        """See `Limiter`."""
+        return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """The ports, the clock (aware UTC times), the layers that a message goes through, and the
     limits. `followed` gives what a tenant's messages have to tell on their way
-    (`MessageOrder.tell`), `penniless` says whose account is empty."""
+    (`MessageOrder.tell`), `penniless` says whose account is empty,
+    `limiter` who is
+    turned away before its request is read."""
 
     keys: KeyRing
     log: MessageLog
@@ -94,3 +119,4 @@ class Services:
     router: RoutesSteps = field(default_factory=AsItIs)
     followed: Callable[[str], tuple[str, ...]] = lambda tenant: ()
     penniless: Callable[[str], bool] = lambda tenant: False
+    limiter: Limiter = field(default_factory=NoLimiter)

@@ -114,7 +114,7 @@ def add_routes(router: APIRouter, templates: TemplateResource | None) -> None:
         with the definition is told together."""
         here = ours()
         draft = _parse(await body.read(request, MAX_DEFINITION), TemplateDraft)
-        faults = _faults(draft.definition)
+        faults = await asyncio.to_thread(_faults, draft.definition)
         if _GOOD_NAME.match(draft.name) is None:
             detail = "A name is a to z, 0 to 9 and . _ -, at most 64 characters."
             faults.insert(0, FieldError("invalid_value", detail, "/name"))
@@ -142,7 +142,7 @@ def add_routes(router: APIRouter, templates: TemplateResource | None) -> None:
         the newest version is that version."""
         here = ours()
         draft = _parse(await body.read(request, MAX_DEFINITION), VersionDraft)
-        if faults := _faults(draft.definition):
+        if faults := await asyncio.to_thread(_faults, draft.definition):
             raise validation_failed(faults)
 
         def publish() -> Any:

@@ -139,13 +139,11 @@ class Charging:
 
 
 def begun_before(attempts: AttemptJournal) -> Refused:
-    """The Refused of a channel whose attempts are kept in this journal."""
+    """The Refused of a channel whose attempts are kept in this journal. A refusal leaves nothing in
+    it: whoever asks again may be told otherwise."""
 
     async def refused(request: DeliveryRequest, refusal: Submission) -> Submission:
-        if not await attempts.begin(request.message, request.attempt):
-            return await attempts.outcome(request.message, request.attempt)
-        await attempts.settle(request.message, request.attempt, refusal)
-        return refusal
+        return await attempts.known(request.message, request.attempt) or refusal
 
     return refused
 

@@ -14,7 +14,7 @@ from domain.compliance.senders import CODES as SENDER_CODES
 from domain.compliance.senders import Senders
 from domain.content_rules import Action
 from domain.message import INTERRUPTING, Category, MessageOrder
-from domain.numbering.number import NOTHING, NumberFacts, facts
+from domain.numbering.number import facts, zones
 from domain.verdict import Outcome, Verdict
 from handlers.api.problems import FieldError, Problem
 from handlers.pipeline.draft import Draft
@@ -45,16 +45,16 @@ class Compliance:
         to their end, unless that leaves its plan no time."""
         order, rules = draft.order, draft.tenant.compliance
         number = order.to.get("sms") or order.to.get("whatsapp")
-        known = NOTHING if number is None else facts(number)
+        country = None if number is None else facts(number).country
         flags: list[str] = []
         faults: list[FieldError] = []
-        self._check_senders(order, rules, known.country, faults, flags)
+        self._check_senders(order, rules, country, faults, flags)
         if order.category is Category.MARKETING:
             _check_hint(order, rules, faults, flags)
         if faults:
             raise Problem("compliance_refused", errors=faults)
         if order.category is not Category.OTP:
-            deferred = _out_of_quiet_hours(draft, rules, known, flags)
+            deferred = _out_of_quiet_hours(draft, country, number, flags)
             if deferred is not None:
                 return deferred
         return Verdict("compliance", Outcome.PASS, flags[0], ", ".join(flags)) if flags else _PASS
@@ -95,44 +95,45 @@ def _check_hint(
 
 
 def _out_of_quiet_hours(
-    draft: Draft, rules: ComplianceRules, known: NumberFacts, flags: list[str]
+    draft: Draft, country: str | None, number: str | None, flags: list[str]
 ) -> Verdict | None:
     """The verdict on a message that had to be put off, None when it may come."""
-    order = draft.order
+    order, rules = draft.order, draft.tenant.compliance
     marketing = order.category is Category.MARKETING
     own = rules.marketing if marketing else rules.transactional
-    hours = hours_for(own, known.country, order.category)
+    hours = hours_for(own, country, order.category)
     if not hours or all(step.channel not in INTERRUPTING for step in order.plan):
         return None
-    zones = _zones(draft, rules, known)
-    if not zones:
+    clocks = _zones(draft, number)
+    if not clocks:
         flags.append("time_zone_unknown")
         return None
     due = order.send_at or order.accepted_at
     first = order.plan[0].channel in INTERRUPTING
-    allowed = next_allowed(due, hours, zones) if first else due
+    allowed = next_allowed(due, hours, clocks) if first else due
     needed = timedelta(seconds=sum(step.timeout for step in order.plan))
     if allowed is None or (allowed > due and allowed + needed > order.expires_at):
         raise Problem("compliance_refused", errors=[_outlasts(allowed)])
     # Later steps may fall into the quiet hours that are still to come.
-    quiet = quiet_between(allowed, order.expires_at, hours, zones)
+    quiet = quiet_between(allowed, order.expires_at, hours, clocks)
     if allowed == due:
         if quiet:
             draft.order = msgspec.structs.replace(order, quiet=quiet)
         return None
     draft.order = msgspec.structs.replace(order, send_at=allowed, quiet=quiet)
-    until = f"until {allowed:%Y-%m-%dT%H:%M:%SZ} by the clock of {zones[0]}"
-    more = f" and {len(zones) - 1} more" if len(zones) > 1 else ""
+    until = f"until {allowed:%Y-%m-%dT%H:%M:%SZ} by the clock of {clocks[0]}"
+    more = f" and {len(clocks) - 1} more" if len(clocks) > 1 else ""
     return Verdict("compliance", Outcome.DEFER, "quiet_hours", until + more)
 
 
-def _zones(draft: Draft, rules: ComplianceRules, known: NumberFacts) -> tuple[str, ...]:
+def _zones(draft: Draft, number: str | None) -> tuple[str, ...]:
     said = draft.body.recipient
     if said is not None and said.time_zone is not None:
         return (said.time_zone,)
-    if known.zones:
-        return known.zones
-    return () if rules.time_zone is None else (rules.time_zone,)
+    if number is not None and (known := zones(number)):
+        return known
+    usual = draft.tenant.compliance.time_zone
+    return () if usual is None else (usual,)
 
 
 def _outlasts(allowed: datetime | None) -> FieldError:

@@ -39,7 +39,8 @@ class ContentLayer:
             draft.order = msgspec.structs.replace(order, content=content)
         if findings:
             places = ", ".join(f"{finding.code} in {finding.field}" for finding in findings)
-            return Verdict("content", Outcome.PASS, findings[0].code, places)
+            outcome = Outcome.PASS if content is order.content else Outcome.CHANGE
+            return Verdict("content", outcome, findings[0].code, places)
         return _PASS if content is order.content else _ECONOMICAL
 
 

@@ -39,7 +39,7 @@ class Enrich:
             if locale is not None:
                 draft.order = msgspec.structs.replace(order, recipient=Recipient(locale=locale))
             return _PASS
-        country, kind, _ = facts(number)
+        country, kind = facts(number)
         if locale is None and country is not None:
             locale = LOCALES.get(country)
         # A look-up costs money, and a test message goes nowhere.

@@ -16,6 +16,8 @@ from adapters.limits.buckets import Buckets
 from adapters.limits.quota import Quotas
 from domain.limits import DAY, Cap, RateLimits, day_ends_in, day_of
 from domain.mode import Mode
+from domain.ports import Principal, TenantDirectory
+from domain.tenancy import Tenant
 from domain.verdict import Verdict
 from handlers.api.problems import Problem
 from handlers.pipeline.draft import Draft
@@ -54,7 +56,7 @@ class Rate:
             wait = self._of(bucket).take(bucket.name, bucket.cap, now)
             if wait:
                 self._put_back(wanted[:place])
-                raise _refusal(bucket.code, bucket.policy, bucket.cap, wait)
+                raise _refusal(bucket, wait)
         if limits.daily is None or draft.principal.mode is not Mode.LIVE:
             return _WITHIN if wanted else _PASSED
         taken = self._quotas.take(draft.tenant.id, day_of(draft.now), limits.daily)
@@ -69,32 +71,37 @@ class Rate:
         if limits.daily is not None and draft.principal.mode is Mode.LIVE:
             self._quotas.give_back(draft.tenant.id, day_of(draft.now))
 
-    def headers(self, draft: Draft) -> dict[str, str]:
-        """What is left of the tenant's and the key's rate and of the day, as in
-        draft-ietf-httpapi-ratelimit-headers-10; empty where there are no limits."""
-        limits = draft.tenant.limits
+    def headers(self, tenant: Tenant, principal: Principal) -> dict[str, str]:
+        """What is left of the tenant's and the key's rate, as in
+        draft-ietf-httpapi-ratelimit-headers-10; empty where there is none."""
+        limits = tenant.limits
+        if limits.tenant is None and limits.key is None:
+            return {}
         now = self._clock()
         policies, left = [], []
-        for bucket in _buckets(draft, limits):
-            if bucket.code == "rate_limited":
-                cap = bucket.cap
-                policies.append(_policy(bucket.policy, cap.count, cap.seconds))
-                remaining = self._tenants.left(bucket.name, cap, now)
-                left.append(f'"{bucket.policy}";r={remaining};t={math.ceil(cap.interval)}')
-        if limits.daily is not None and draft.principal.mode is Mode.LIVE:
-            policies.append(_policy("daily", limits.daily, DAY))
-        if not policies:
-            return {}
-        headers = {"RateLimit-Policy": ", ".join(policies)}
-        if left:
-            headers["RateLimit"] = ", ".join(left)
-        return headers
+        for bucket in _shared(tenant.id, principal, limits):
+            policies.append(_policy(bucket))
+            remaining = self._tenants.left(bucket.name, bucket.cap, now)
+            left.append(f'"{bucket.policy}";r={remaining};t={_whole(bucket.cap.interval)}')
+        return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(left)}
+
+    def turn_away(self, tenant: Tenant, principal: Principal) -> None:
+        """Raises Problem `rate_limited` for a caller who has no token left: before its request is
+        read, which costs more than all of this. Takes none."""
+        limits = tenant.limits
+        if limits.tenant is None and limits.key is None:
+            return
+        now = self._clock()
+        for bucket in _shared(tenant.id, principal, limits):
+            wait = self._tenants.wait(bucket.name, bucket.cap, now)
+            if wait:
+                raise _refusal(bucket, wait)
 
     async def _leased(
         self,
         draft: Draft,
         daily: int,
-        wanted: tuple[_Bucket, ...],
+        wanted: list[_Bucket],
         taken: bool | Awaitable[bool],
     ) -> Verdict:
         try:
@@ -104,54 +111,85 @@ class Rate:
             self._put_back(wanted)
             raise
         self._put_back(wanted)
-        raise _refusal("quota_exceeded", "daily", Cap(daily, DAY), day_ends_in(draft.now))
+        whole = _Bucket("quota_exceeded", "daily", (), Cap(daily, DAY))
+        raise _refusal(whole, day_ends_in(draft.now))
 
     def _of(self, bucket: _Bucket) -> Buckets[tuple[str, ...]]:
         # By themselves: recipients come in great numbers, and must not push tenants out.
         return self._recipients if bucket.code == "recipient_capped" else self._tenants
 
-    def _put_back(self, buckets: tuple[_Bucket, ...]) -> None:
+    def _put_back(self, buckets: list[_Bucket]) -> None:
         for bucket in buckets:
             self._of(bucket).give_back(bucket.name, bucket.cap)
 
 
-def _buckets(draft: Draft, limits: RateLimits) -> tuple[_Bucket, ...]:
-    """What a message takes from. Those of test keys are others than those of live ones."""
+def _buckets(draft: Draft, limits: RateLimits) -> list[_Bucket]:
+    """What a message takes from."""
     if limits.tenant is None and limits.key is None and not limits.recipient:
-        return ()
+        return []
     tenant, principal = draft.tenant.id, draft.principal
+    found = _shared(tenant, principal, limits)
+    order = draft.order
+    cap = limits.recipient.get(order.category)
+    if cap is not None:
+        mode, category = principal.mode.value, order.category.value
+        for channel in dict.fromkeys([step.channel for step in order.plan]):
+            name = (tenant, mode, category, channel, order.to[channel])
+            found.append(_Bucket("recipient_capped", "recipient", name, cap))
+    return found
+
+
+def _shared(tenant: str, principal: Principal, limits: RateLimits) -> list[_Bucket]:
+    """What all messages of a key take from. Test keys have others than live ones."""
     mode = principal.mode.value
     found = []
     if limits.tenant is not None:
         found.append(_Bucket("rate_limited", "tenant", (tenant, mode), limits.tenant))
     if limits.key is not None:
-        found.append(_Bucket("rate_limited", "key", (tenant, mode, principal.key_id), limits.key))
-    order = draft.order
-    cap = limits.recipient.get(order.category)
-    if cap is not None:
-        category = order.category.value
-        for channel in dict.fromkeys([step.channel for step in order.plan]):
-            name = (tenant, mode, category, channel, order.to[channel])
-            found.append(_Bucket("recipient_capped", "recipient", name, cap))
-    return tuple(found)
+        name = (tenant, mode, principal.key_id)
+        found.append(_Bucket("rate_limited", "key", name, limits.key))
+    return found
 
 
-def _refusal(code: str, policy: str, cap: Cap, wait: float) -> Problem:
-    seconds = max(math.ceil(wait), 1)
+def _refusal(bucket: _Bucket, wait: float) -> Problem:
+    cap, seconds = bucket.cap, _whole(wait)
     return Problem(
-        code,
+        bucket.code,
         f"At most {cap.count:,} in {_time(cap.seconds)}. There is room in {_time(seconds)}.",
         headers={
             "Retry-After": str(seconds),
-            "RateLimit-Policy": _policy(policy, cap.count, cap.seconds),
-            "RateLimit": f'"{policy}";r=0;t={seconds}',
+            "RateLimit-Policy": _policy(bucket),
+            "RateLimit": f'"{bucket.policy}";r=0;t={seconds}',
         },
     )
 
 
-def _policy(name: str, count: int, seconds: float) -> str:
-    return f'"{name}";q={count};w={max(math.ceil(seconds), 1)}'
+def _policy(bucket: _Bucket) -> str:
+    return f'"{bucket.policy}";q={bucket.cap.count};w={_whole(bucket.cap.seconds)}'
+
+
+def _whole(seconds: float) -> int:
+    return max(math.ceil(seconds), 1)
 
 
 def _time(seconds: float) -> str:
     return "1 second" if seconds == 1 else f"{seconds:,g} seconds"
+
+
+class RateGate:
+    """The layer's limits as the API's door asks about them. `tenants` knows what they are."""
+
+    def __init__(self, rate: Rate, tenants: TenantDirectory) -> None:
+        self._rate = rate
+        self._tenants = tenants
+
+    def turn_away(self, principal: Principal) -> None:
+        """Raises Problem `rate_limited` for a caller who has no token left."""
+        tenant = self._tenants.tenant(principal.tenant)
+        if tenant is not None:
+            self._rate.turn_away(tenant, principal)
+
+    def headers(self, principal: Principal) -> dict[str, str]:
+        """What a caller has left."""
+        tenant = self._tenants.tenant(principal.tenant)
+        return {} if tenant is None else self._rate.headers(tenant, principal)

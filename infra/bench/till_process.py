@@ -2,7 +2,7 @@
 
 Each line on standard input is a Call as JSON, each on standard output an Answer. A call's attempt
 goes by the real journal, charging and message log; only the provider is played, by what the
-message's text tells it to do.
+message's subject tells it to do.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from adapters.store.sections import Sections
 from domain.delivery import DeliveryRequest, Submission, SubmissionState
 from domain.failures import Failure, FailureCode
 from domain.message import Level, MessageOrder
+from domain.sms.segmentation import count_segments
 from domain.timeline import Entry, Record
 from handlers.delivery.charging import Charging, begun_before
 
@@ -32,11 +33,10 @@ LIMIT = 2**20
 
 
 class Fate(msgspec.Struct, frozen=True):
-    """What the provider does with an attempt; it is the text of the message, as JSON."""
+    """What the provider does with an attempt; it is the subject of the message, as JSON."""
 
     state: SubmissionState
     route: str
-    segments: int
 
 
 class Call(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -97,16 +97,17 @@ class Till:
     async def _hand_over(self, request: DeliveryRequest) -> Submission:
         if not await self._attempts.begin(request.message, request.attempt):
             return await self._attempts.outcome(request.message, request.attempt)
-        answer = _played(_fate(request.content.text))
+        segments = count_segments(request.content.text)[1]
+        answer = _played(_fate(request.content.subject or ""), segments)
         await self._attempts.settle(request.message, request.attempt, answer)
         return answer
 
 
-def _played(fate: Fate) -> Submission:
+def _played(fate: Fate, segments: int) -> Submission:
     now = datetime.now(UTC)
     if fate.state is SubmissionState.TAKEN:
         return Submission(
-            fate.state, at=now, provider=fate.route, level=Level.SENT, segments=fate.segments
+            fate.state, at=now, provider=fate.route, level=Level.SENT, segments=segments
         )
     if fate.state is SubmissionState.BUSY:
         return Submission(fate.state, at=now, provider=fate.route, retry_after=0.0)

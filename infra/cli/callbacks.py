@@ -173,8 +173,9 @@ def disable(api: ApiClient, endpoint: str, json_output: bool) -> None:
 def enable(api: ApiClient, endpoint: str, json_output: bool) -> None:
     """Post to an ENDPOINT again, beginning with what waits."""
     found = api.ask("PATCH", _path(endpoint), {"enabled": True})
-    waiting = _waiting(found["backlog"]).plain or "nothing"
-    _tell(found, f"{endpoint} is enabled; {waiting} waits for it.", json_output)
+    waiting = _waiting(found["backlog"]).plain
+    first = f", beginning with the {waiting} that waited" if waiting else ""
+    _tell(found, f"{endpoint} is enabled: it is told of events again{first}.", json_output)
 
 
 @callbacks.command()
@@ -260,7 +261,7 @@ def events(
     table = plain_table("happened", "event", "message", "state", "tries", "", right=("tries",))
     for event in page["data"]:
         table.add_row(
-            Text(day(event["created_at"])),
+            Text(_moment(event["created_at"])),
             Text(event["type"].removeprefix(_SHORT), style="strong"),
             Text(event["message"]),
             _state(event["state"]),
@@ -338,9 +339,9 @@ def _told(endpoint: Json) -> Iterator[tuple[str, Text]]:
 
 def _remark(event: Json) -> Text:
     if event["next_try_at"]:
-        return Text(f"again {day(event['next_try_at'])}: {event['error']}", style="warn")
+        return Text(f"again at {_moment(event['next_try_at'])}: {event['error']}", style="warn")
     if event["state"] == "delivered":
-        return Text(day(event["settled_at"]), style="quiet")
+        return Text(f"at {_moment(event['settled_at'])}", style="quiet")
     return Text(event["error"] or "", style="bad")
 
 
@@ -352,6 +353,10 @@ def _waiting(backlog: Json) -> Text:
 
 def _state(state: str) -> Text:
     return Text(state.replace("_", " "), style=_STATES.get(state, ""))
+
+
+def _moment(moment: str) -> str:
+    return f"{datetime.fromisoformat(moment).astimezone():%d %b %H:%M:%S}"
 
 
 def _ago(moment: str | None) -> str:

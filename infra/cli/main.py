@@ -26,6 +26,9 @@ _COMMANDS = {
     "callbacks": "infra.cli.callbacks",
     "carriers": "infra.cli.carriers",
     "adapters": "infra.cli.adapters",
+    "prices": "infra.cli.prices",
+    "accounts": "infra.cli.accounts",
+    "usage": "infra.cli.usage",
     "bench": "infra.cli.bench",
     "doctor": "infra.cli.doctor",
 }

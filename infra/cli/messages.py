@@ -28,6 +28,9 @@ def messages() -> None:
     "--status", "statuses", multiple=True, type=click.Choice(_STATUSES), help="Only these."
 )
 @click.option("--channel", help="Only those whose last channel this is.")
+@click.option(
+    "--mode", type=click.Choice(("live", "test")), help="Live or test ones [what the key sends]."
+)
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True)
 @click.option("--cursor", help="Where the page before ended.")
 @as_json
@@ -36,12 +39,13 @@ def list_messages(
     api: ApiClient,
     statuses: tuple[str, ...],
     channel: str | None,
+    mode: str | None,
     limit: int,
     cursor: str | None,
     json_output: bool,
 ) -> None:
     """List the newest messages."""
-    page = api.list(status=statuses, channel=channel, limit=limit, cursor=cursor)
+    page = api.list(status=statuses, channel=channel, mode=mode, limit=limit, cursor=cursor)
     if json_output:
         print_json(page)
         return
@@ -60,7 +64,8 @@ def list_messages(
         table.add_row(*_row(message))
     out.print(table)
     if page.get("next_cursor"):
-        more = f"\nMore: hermes messages list --cursor {page['next_cursor']}"
+        same = "" if mode is None else f"--mode {mode} "
+        more = f"\nMore: hermes messages list {same}--cursor {page['next_cursor']}"
         out.print(more, style="quiet", soft_wrap=True)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 Json = dict[str, Any]
 
-_WHYS: Final[dict[str, str]] = {
+WHYS: Final[dict[str, str]] = {
     "only": "the only one",
     "named": "asked for",
     "pinned": "pinned by the tenant's rules",
@@ -36,7 +36,7 @@ _WHYS: Final[dict[str, str]] = {
     "not_its_turn": "another's share",
     "later": "later in the list",
 }
-_LEFT_OUT: Final[dict[str, str]] = {
+LEFT_OUT: Final[dict[str, str]] = {
     "disabled": "disabled",
     "other_tenant": "for other tenants",
     "other_destination": "for other destinations",
@@ -54,12 +54,12 @@ _LEFT_OUT: Final[dict[str, str]] = {
 
 def why_in_words(code: str) -> str:
     """The reason for a candidate's place, as a person reads it."""
-    return _WHYS.get(code) or code.replace("_", " ")
+    return WHYS.get(code) or code.replace("_", " ")
 
 
 def left_out_in_words(code: str) -> str:
     """Why a route is no candidate, as a person reads it."""
-    return _LEFT_OUT.get(code) or code.replace("_", " ")
+    return LEFT_OUT.get(code) or code.replace("_", " ")
 
 
 def choice_in_words(choice: Any) -> str:

@@ -263,28 +263,27 @@ def _draw(found: Json, what: str) -> None:
 
 def _candidates(candidates: list[Json], chosen: str | None) -> Any:
     priced = any(one["price"] for one in candidates)
-    columns: list[str] = ["", "route", "provider", "state", "priority"]
-    columns += ["price"] if priced else []
-    table = plain_table(*columns, "delivered", "in", "score", "why")
+    prioritized = len({one["priority"] for one in candidates}) > 1
+    columns: list[str] = ["", "route", "provider", "state"]
+    columns += ["priority"] * prioritized + ["price"] * priced
+    table = plain_table(*columns, "delivered", "score", "why")
     for place, one in enumerate(candidates, 1):
-        known = one["seen"] >= 1
         wins = one["route"] == chosen
         cells: list[Text | str] = [
             Text(str(place), style="quiet"),
             Text(one["route"], style="good.strong" if wins else "strong"),
             _provider(one),
             _state(one),
-            str(one["priority"]),
         ]
+        if prioritized:
+            cells.append(str(one["priority"]))
         if priced:
             price = f"{one['price']} {one['currency'] or ''}".strip() if one["price"] else "none"
             cells.append(Text(price, style="" if one["price"] else "quiet"))
+        known = one["seen"] >= 1
+        quality = f"{one['rate']:.1%} in {seconds(one['latency'])}" if known else "not known"
         cells += [
-            Text(
-                f"{one['rate']:.1%} of {one['seen']:,.0f}" if known else "unknown",
-                style="" if known else "quiet",
-            ),
-            Text(seconds(one["latency"]) if known else "", style="quiet"),
+            Text(quality, style="" if known else "quiet"),
             f"{one['score']:.3f}",
             Text(why_in_words(one["why"]), style="good" if wins else ""),
         ]

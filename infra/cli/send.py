@@ -81,6 +81,12 @@ class _ProviderTemplate(click.ParamType):
     help="sms=+4520123456, email=anna@example.com; once for each channel.",
 )
 @click.option("--text", help="The text, for every channel.")
+@click.option("--template", metavar="NAME", help="One of your templates, instead of a text.")
+@click.option(
+    "--set", "values", type=_Pair(), multiple=True, metavar="NAME=VALUE",
+    help="A value for one of its variables.",
+)  # fmt: skip
+@click.option("--language", help="In which language, such as da-DK [the template's default].")
 @click.option("--subject", help="The email's subject.")
 @click.option("--html", help="The email's HTML part.")
 @click.option(
@@ -125,6 +131,9 @@ def send(
     api: ApiClient,
     recipients: tuple[tuple[str, str], ...],
     text: str | None,
+    template: str | None,
+    values: tuple[tuple[str, str], ...],
+    language: str | None,
     subject: str | None,
     html: str | None,
     provider_template: dict[str, Any] | None,
@@ -149,8 +158,12 @@ def send(
     hermes send --to sms=+4520109902 --to email=anna@example.com \\
                 --text "Your code is 1234" --plan sms:5,email --watch
     """
-    if text is None and provider_template is None:
-        raise click.UsageError("Missing option '--text'.")
+    if template is None and (values or language):
+        raise click.UsageError("--set and --language go with a --template: name one")
+    if text is None and provider_template is None and template is None:
+        raise click.UsageError("Missing option '--text', or '--template'.")
+    if template is not None and (text or subject or html or data or provider_template):
+        raise click.UsageError("a --template says it all: leave the content's options out")
     if parameters and provider_template is None:
         raise click.UsageError("--parameter fills a --provider-template: name one")
     if provider_template is not None:
@@ -172,9 +185,16 @@ def send(
         "template": provider_template,
         "data": dict(data) or None,
     }
+    said: dict[str, Any] = {
+        "content": {name: value for name, value in content.items() if value is not None}
+    }
+    if template is not None:
+        said = {"template": {"name": template, "variables": dict(values)}}
+        if language is not None:
+            said["template"]["language"] = language
     message = {
         "to": dict(recipients),
-        "content": {name: value for name, value in content.items() if value is not None},
+        **said,
         **{name: value for name, value in optional.items() if value is not None},
     }
     accepted = api.send(message, idempotency_key=idempotency_key)

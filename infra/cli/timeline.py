@@ -203,9 +203,13 @@ def heading(message: Json) -> Iterable[Text]:
     first.append(str(message.get("id", "")), style="strong")
     first.append("  ")
     first.append(status.upper(), style=f"{status_style(status)}.strong")
+    if message.get("mode") == "test":
+        first.append("\u00a0\u00a0test", style="warn")
     took = _took(message)
     if took:
         first.append(f"\u00a0\u00a0{took.replace(' ', chr(0xA0))}", style="quiet")
+    if cost := message.get("cost"):
+        first.append(f"\u00a0\u00a0{cost['charged']}\u00a0{cost['currency']}", style="quiet")
     yield first
     yield route(message)
 
@@ -316,6 +320,9 @@ def _describe_submitted(reader: TimelineReader, entry: Json) -> Description:
     done = _ends_step(reader, entry)
     if level and level != "accepted":
         text += f": {level}"
+    if cost := entry.get("cost"):
+        when = ", if it arrives" if cost["rule"] == "delivered" else ""
+        text += f" ({cost['amount']} {cost['currency']}{when})"
     return {"text": f"✓ {text}" if done else text, "style": "good" if done else "", "note": note}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -36,17 +37,24 @@ def ensure_demo_keys(data_dir: Path, database: Path | str) -> dict[str, str]:
     the database does not have are thrown away.
     """
     from adapters.store.keys import create_key
-    from adapters.store.tenants import create_tenant
 
     kept = read_demo_keys(data_dir)
     keys = {tenant: key for tenant, key in kept.items() if _works(database, key)}
     missing = [tenant for tenant in DEMO_TENANTS if tenant not in keys]
     for tenant in missing:
-        create_tenant(database, tenant, actor=_ACTOR)
+        _make(database, tenant)
         keys[tenant] = create_key(database, tenant, "made by hermes up", actor=_ACTOR)
     if missing:
         _write_private(key_file(data_dir), json.dumps(keys, indent=2) + "\n")
     return keys
+
+
+def _make(database: Path | str, tenant: str) -> None:
+    from adapters.store.tenants import TenantExists, add_tenant
+
+    with contextlib.suppress(TenantExists):
+        # Of the tier that may do everything, to be tried out.
+        add_tenant(database, tenant, {"tier": "custom"}, actor=_ACTOR)
 
 
 def _works(database: Path | str, key: str) -> bool:

@@ -24,7 +24,7 @@ from handlers.api.services import utc_now
 from handlers.api.templates import TemplateResource
 from handlers.pipeline.dnc import Dnc
 from handlers.pipeline.layers import in_order
-from handlers.pipeline.rate import Rate
+from handlers.pipeline.rate import Rate, RateGate
 from handlers.webhooks.limits import WebhookLimits
 from handlers.webhooks.routes import Webhooks
 from infra.operator_key import operator_key
@@ -50,6 +50,7 @@ async def api(settings: Settings) -> AsyncIterator[AsgiApp]:
     suppressions = suppressing(settings, sections)
     templates = follow_templates(sections)
     quotas = Quotas(settings.database)
+    rate = Rate(quotas)
     engine = RestateIngress(settings.restate.ingress)
     pressure = PoolPressure(
         settings.pool_urls, operator_key(settings), longest=settings.backpressure.queue_wait
@@ -85,7 +86,7 @@ async def api(settings: Settings) -> AsyncIterator[AsgiApp]:
                     private_callbacks=settings.callbacks.allow_private_addresses,
                     templates=templates,
                     dnc=Dnc(suppressions.lists, suppressions.store.hasher),
-                    rate=Rate(quotas),
+                    rate=rate,
                     senders=checks.senders,
                     dedup=checks.dedup,
                     operators=checks.operators,
@@ -98,6 +99,8 @@ async def api(settings: Settings) -> AsyncIterator[AsgiApp]:
                 explainer=routing.explainer,
                 erasures=erasures,
                 suppressions=suppressions,
+                limiter=RateGate(rate, directory),
+                senders=checks.senders,
                 billing=BillingDesk(settings.database, prices),
             )
             operators = directory_api(

@@ -8,8 +8,8 @@ from typing import Final
 
 from handlers.api.suppression_requests import SuppressionDesk
 from infra.operator_key import operator_key
-from infra.processes.routing import ApiRouting
 from infra.processes.retention import erasing
+from infra.processes.routing import ApiRouting
 from infra.processes.serving import AsgiApp, beside
 from infra.settings import Settings
 

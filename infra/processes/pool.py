@@ -65,9 +65,7 @@ async def pool(settings: Settings) -> AsyncIterator[AsgiApp]:
     router = await stack.enter_async_context(pool_routing(settings, sections, prices))
 
     def carriers(request: DeliveryRequest) -> tuple[str, ...]:
-        if request.provider is not None:
-            return (request.provider,)
-        return tuple(carrier.name for carrier in binds.mesh.carriers)
+        return binds.choice.providers(request.provider)
 
     async def refused(request: DeliveryRequest, refusal: Submission) -> Submission:
         return await binds.begun_before(request) or refusal
@@ -89,6 +87,7 @@ async def pool(settings: Settings) -> AsyncIterator[AsgiApp]:
         # Imports that neither a bind nor the first message should wait for.
         from adapters.telemetry.carriers import CarrierCollector, PoolGauges
         from adapters.telemetry.exposition import Metrics
+        from adapters.telemetry.routes import RouteCollector
         from handlers.admin.app import AdminApi
 
         gauges = PoolGauges(
@@ -97,7 +96,10 @@ async def pool(settings: Settings) -> AsyncIterator[AsgiApp]:
             unmatched=lambda: correlator.unmatched,
             lag=lambda: binds.lag,
         )
-        return AdminApi(operations, binds, correlator, Metrics(CarrierCollector(gauges)), key).app
+        metrics = Metrics(
+            CarrierCollector(gauges), RouteCollector(binds.choice.chosen, router.quality)
+        )
+        return AdminApi(operations, binds, correlator, metrics, key).app
 
     admin_app = asyncio.ensure_future(asyncio.to_thread(admin))
     try:

@@ -10,34 +10,52 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
+from infra.local.ports import HOST
+from tests.scenarios.driver import Driver
+
 HERE = Path(__file__).parent
-SECONDS = int(os.environ.get("CONTRACT_SECONDS", "25"))
+SECONDS = int(os.environ.get("CONTRACT_SECONDS", "20"))
 
 
 def operator_key(hermes) -> str:
     return (hermes.stack.data_dir / "operator.key").read_text().strip()
 
 
+class Api(NamedTuple):
+    """Where the document is, whose key it takes, and which of its operations are asked for."""
+
+    port: str
+    path: str
+    key: Callable[[Driver], str]
+    only: tuple[str, ...] = ()
+
+    def url(self, hermes: Driver) -> str:
+        return f"http://{HOST}:{getattr(hermes.ports, self.port)}{self.path}"
+
+
 APIS = {
-    # where the document is, and whose key it takes
-    "tenants": ("/openapi.json", lambda hermes: hermes.stack.keys["acme"]),
-    "operators": ("/admin/v1/openapi.json", operator_key),
+    "tenants": Api("api", "/openapi.json", lambda hermes: hermes.stack.keys["acme"]),
+    "operators": Api("api", "/admin/v1/openapi.json", operator_key),
+    # A carrier that is added is dialed, wherever it is said to be.
+    "pool": Api("pool", "/admin/v1/openapi.json", operator_key, ("--include-method", "GET")),
 }
 
 
-@pytest.mark.parametrize(("path", "key"), APIS.values(), ids=APIS)
-def test_the_api_keeps_to_its_document(hermes, path, key, tmp_path):
-    authorization = f"Authorization: Bearer {key(hermes)}"
+@pytest.mark.parametrize("api", APIS.values(), ids=APIS)
+def test_the_api_keeps_to_its_document(hermes, api, tmp_path):
+    authorization = f"Authorization: Bearer {api.key(hermes)}"
     command = [
         *(sys.executable, "-m", "schemathesis.cli"),
         *("--config-file", str(HERE / "schemathesis.toml")),
-        *("run", hermes.stack.api_url + path, "--header", authorization),
+        *("run", api.url(hermes), "--header", authorization, *api.only),
         *("--checks", "all", "--max-time", str(SECONDS), "--continue-on-failure"),
         *("--request-timeout", "20", "--workers", "1", "--no-color", "--warnings", "off"),
     ]
@@ -59,12 +77,12 @@ def test_the_api_keeps_to_its_document(hermes, path, key, tmp_path):
     assert done.returncode == 0, report
     asked = re.search(r"(\d+) generated", done.stdout)
     assert asked is not None, report
-    assert int(asked[1]) > 10 * SECONDS, report
+    assert int(asked[1]) > SECONDS, report
 
 
-@pytest.mark.parametrize(("path", "key"), APIS.values(), ids=APIS)
-def test_the_document_is_valid_and_has_examples(hermes, path, key):
-    headers = {"authorization": f"Bearer {key(hermes)}"}
-    document = httpx.get(hermes.stack.api_url + path, headers=headers).json()
+@pytest.mark.parametrize("api", APIS.values(), ids=APIS)
+def test_the_document_is_valid(hermes, api):
+    headers = {"authorization": f"Bearer {api.key(hermes)}"}
+    document = httpx.get(api.url(hermes), headers=headers).json()
     assert document["openapi"].startswith("3.1")
     validate(document, cls=OpenAPIV31SpecValidator)

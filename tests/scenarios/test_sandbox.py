@@ -9,7 +9,7 @@ import pytest
 from adapters.store.keys import create_key
 from domain.mode import Mode
 from domain.sandbox import SCRIPTS
-from tests.scenarios.driver import TERMINAL, email, entries, mailbox, number, sms
+from tests.scenarios.driver import email, entries, mailbox, number, sms
 from tests.scenarios.tenant import Tenant
 from tests.waiting import until
 
@@ -23,11 +23,13 @@ def sandbox(hermes):
     live = hermes.stack.keys["acme"]
     where = hermes.stack.data_dir / "hermes.db"
     hermes.stack.keys["acme"] = create_key(where, "acme", "sandbox", mode=Mode.TEST)
+    hermes.stack.keys["acme, live"] = live
     until(lambda: hermes.request("GET", "/v1/messages").status_code == 200)
     try:
         yield hermes
     finally:
         hermes.stack.keys["acme"] = live
+        del hermes.stack.keys["acme, live"]
 
 
 @pytest.fixture
@@ -90,8 +92,34 @@ def test_what_is_listed_is_kept_apart(sandbox):
 
 
 def test_a_test_message_costs_nothing_and_counts_nowhere(sandbox):
+    def usage():
+        return sandbox.request("GET", "/v1/usage", "acme, live").raise_for_status().json()
+
+    before = usage()
     message = sandbox.ended(sandbox.send(sms(), to_sms=number()))
+    assert usage() == before
     assert not [entry for entry in message["timeline"] if entry.get("cost")]
     assert entries(message, "submitted", provider="sandbox")
-    assert message["status"] in TERMINAL
-    assert "cost" not in json.dumps(message["timeline"])
+    assert sandbox.request("GET", "/v1/usage").json()["code"] == "live_key_required"
+
+
+def test_a_person_is_forgotten_on_the_whole_stack(hermes):
+    """Live messages this time: one that has ended, and one that is under way."""
+    to = number("9902")
+    ended = hermes.ended(hermes.send(sms(timeout=1), to_sms=to, metadata={"name": "Anna"}))
+    under_way = hermes.send(sms(timeout=60), to_sms=to)
+    hermes.until_event(under_way, "submitted")
+    asked = {"to": {"sms": to}}
+    found = hermes.request("DELETE", "/v1/recipients", json=asked).json()["recipients"]["sms"]
+    assert found["erased"] >= 1
+    assert found["under_way"] >= 1
+    after = hermes.message(ended["id"])
+    assert (after["to"], after["metadata"]) == ({"sms": ""}, {})
+    assert (after["status"], after["failure"]["code"]) == ("failed", "timeout")
+    assert hermes.listed(**{"metadata.name": "Anna"}) == []
+    assert hermes.message(under_way)["to"] == {"sms": to}
+    hermes.request("DELETE", f"/v1/messages/{under_way}")
+    hermes.ended(under_way)
+    found = hermes.request("DELETE", "/v1/recipients", json=asked).json()["recipients"]["sms"]
+    assert found["erased"] >= 1
+    assert hermes.message(under_way)["to"] == {"sms": ""}

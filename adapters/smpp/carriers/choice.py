@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import Final
 from zlib import crc32
 
@@ -15,6 +15,7 @@ from adapters.smpp.carriers.mesh import Mesh, UnknownCarrier
 from adapters.smpp.store.journal import Part
 from domain.delivery import DeliveryRequest, Receipt, Submission, SubmissionState
 from domain.message import Level
+from domain.routing.choice import Why
 from domain.routing.destinations import calling_code, digits_of
 from domain.routing.explanation import Asked, Explanation, explain
 from domain.routing.quality import Outcome, outcome_of
@@ -36,11 +37,17 @@ def way(carrier: str) -> str:
 class Routed:
     """An attempt's carriers, best first; those that are down at the end."""
 
-    __slots__ = ("_ranking", "carriers")
+    __slots__ = ("_chosen", "_ranking", "carriers")
 
-    def __init__(self, carriers: list[Carrier], ranking: Ranking | None = None) -> None:
+    def __init__(
+        self,
+        carriers: list[Carrier],
+        ranking: Ranking | None = None,
+        chosen: Counter[tuple[str, Why]] | None = None,
+    ) -> None:
         self.carriers = carriers
         self._ranking = ranking
+        self._chosen = chosen
 
     def told(self, submission: Submission) -> Submission:
         """The answer with the choice that led to it, where there was one."""
@@ -52,13 +59,17 @@ class Routed:
         taken = next((o for o in ranking.options if o.route.provider == submission.provider), None)
         if taken is None:
             return submission
-        return msgspec.structs.replace(submission, route=ranking.choice(taken.route.name))
+        choice = ranking.choice(taken.route.name)
+        if self._chosen is not None and choice is not None:
+            self._chosen[choice.route, choice.why] += 1
+        return msgspec.structs.replace(submission, route=choice)
 
 
 class CarrierChoice:
     """Chooses for a bind pool, and counts how well the carriers do.
 
     A message that comes again after a carrier failed it takes another one, if there is one.
+    `chosen` counts the choices by route and reason, where there was one.
     """
 
     def __init__(self, mesh: Mesh, routing: Routing | None = None) -> None:
@@ -68,6 +79,7 @@ class CarrierChoice:
         self._configs: list[CarrierConfig] = []
         self._implicit: tuple[Route, ...] = ()
         self._failed: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+        self.chosen: Counter[tuple[str, Why]] = Counter()
 
     def choose(self, request: DeliveryRequest) -> Routed:
         """The carriers that a request may take, whatever their state."""
@@ -78,11 +90,23 @@ class CarrierChoice:
             return Routed(self._mesh.candidates(request.provider, request.to))
         ranking = self._routing.rank(self.question(request), implicit, self)
         carriers = dict.fromkeys(self._mesh.get(o.route.provider) for o in ranking.options)
-        return Routed(list(carriers), ranking)
+        return Routed(list(carriers), ranking, self.chosen)
+
+    def providers(self, named: str | None) -> tuple[str, ...]:
+        """The carriers that an attempt may come to, whatever it is; `named` is the carrier or
+        route that its client asks for."""
+        implicit = self.implicit()
+        if named is None:
+            return tuple(route.provider for route in implicit)
+        return tuple(
+            route.provider
+            for route in self._routing.table(implicit).of(CHANNEL)
+            if named in (route.name, route.provider)
+        )
 
     def question(self, request: DeliveryRequest) -> Question:
         """What the router is asked about a request."""
-        digits = digits_of(request.to) or request.to
+        digits = digits_of(CHANNEL, request.to)
         known = request.recipient
         country = None if known is None else known.country
         if country is None and self._routing.table(self._implicit).asks_countries(CHANNEL):
@@ -146,7 +170,7 @@ class CarrierChoice:
         if carrier is None or submission.state is SubmissionState.BUSY:
             return
         at = (submission.begun_at or submission.at).timestamp()
-        code = calling_code(digits_of(request.to) or request.to)
+        code = calling_code(digits_of(CHANNEL, request.to))
         if submission.state in _ANSWERED:
             self._quality.sent(way(carrier), code, at)
         elif failure is not None and outcome_of(failure.code) is Outcome.FAILED:

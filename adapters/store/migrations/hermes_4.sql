@@ -1,5 +1,7 @@
 ALTER TABLE tenants ADD COLUMN settings_json TEXT NOT NULL DEFAULT '{}';
 
+UPDATE tenants SET settings_json = '{"tier":"custom"}';
+
 ALTER TABLE api_keys ADD COLUMN mode TEXT NOT NULL DEFAULT 'live';
 
 ALTER TABLE api_keys ADD COLUMN scopes_json TEXT;

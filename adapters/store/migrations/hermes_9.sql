@@ -56,7 +56,7 @@ CREATE UNIQUE INDEX callback_events_once ON callback_events (endpoint, id);
 
 CREATE INDEX callback_events_due ON callback_events (endpoint, due_at, number) WHERE due_at IS NOT NULL;
 
-CREATE INDEX callback_events_by_message ON callback_events (message, number);
+CREATE INDEX callback_events_by_message ON callback_events (message, endpoint, number);
 
 CREATE INDEX callback_events_by_time ON callback_events (endpoint, number);
 

@@ -118,13 +118,6 @@ def _script(name: Path, content: bytes) -> bytes:
     return b"export default " + content if name.suffix == ".json" else content
 
 
-def _module(name: Path, content: bytes) -> bytes:
-    """JSON as a module that exports it: QuickJS imports scripts alone."""
-    if name.suffix != ".json" or name.name == "package.json":
-        return content
-    return b"export default " + content + b";"
-
-
 def _said(output: str) -> str:
     """What the compiler said, without its banner and the trace through its own innards."""
     lines = [line for line in output.splitlines() if line.strip()]

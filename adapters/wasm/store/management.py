@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pydantic import SecretStr
 
+from adapters.store.audit import acting, note
 from adapters.store.database import Database, connect
 from adapters.store.schema import migrate
 from adapters.wasm.installed import Installed
@@ -181,6 +182,7 @@ class AdapterStore:
             )
             database.execute(_PUBLISH, row)
             [version] = reading.versions(database, tenant, name, [bundle.digest])
+            _audited(database, "publish", (tenant, name), version=_named(version))
             return version
 
     def offer(self, bundles: list[Bundle]) -> None:
@@ -243,6 +245,8 @@ class AdapterStore:
                 " WHERE tenant = ? AND adapter = ?",
                 (number, number, *place),
             )
+            # Not the values: there may be secrets among them.
+            _audited(database, "configure", place, keys=sorted(adapter.settings))
 
     def activate(self, adapter: Adapter, digest: str, priority: int | None = None) -> None:
         """Put a version to use: new attempts take it, those that began with another finish on it.
@@ -259,6 +263,14 @@ class AdapterStore:
                 raise UnknownVersion
             self._revive(database, *place, number)
             self._switch(database, current, digest, number)
+            _audited(
+                database,
+                "activate",
+                place,
+                before=_named(current.active_version),
+                after=_named(version),
+                priority=priority,
+            )
             if priority is not None:
                 database.execute(
                     "UPDATE adapters SET priority = ? WHERE tenant = ? AND adapter = ?",
@@ -281,6 +293,8 @@ class AdapterStore:
                     " changed = ? WHERE tenant = ? AND adapter = ?",
                     (current.active, number, adapter.tenant, adapter.name),
                 )
+                place = (adapter.tenant, adapter.name)
+                _audited(database, "deactivate", place, before=_named(current.active_version))
 
     def rollback(self, adapter: Adapter) -> None:
         """Put the version of before to use again; the two change places.
@@ -295,6 +309,13 @@ class AdapterStore:
             if (current.revision, current.active, current.previous) != seen:
                 raise Overtaken
             self._switch(database, current, current.previous, number)
+            _audited(
+                database,
+                "rollback",
+                (adapter.tenant, adapter.name),
+                before=_named(current.active_version),
+                after=_named(current.version(current.previous)),
+            )
 
     def remove_version(self, tenant: str, name: str, digest: str) -> None:
         """Take a version away. Attempts that began with it may finish on it for `keep` seconds.
@@ -317,6 +338,7 @@ class AdapterStore:
                 " WHERE tenant = ? AND adapter = ?",
                 (number, digest, tenant, name),
             )
+            _audited(database, "remove-version", (tenant, name), version=_named(version))
         self.sweep()
 
     def remove(self, tenant: str, name: str) -> None:
@@ -339,6 +361,7 @@ class AdapterStore:
                 " removed_at = ?, changed = ? WHERE tenant = ? AND adapter = ?",
                 (self._clock(), number, tenant, name),
             )
+            _audited(database, "remove", (tenant, name))
         self.sweep()
 
     def sweep(self) -> None:
@@ -449,6 +472,18 @@ def _known(adapter: Adapter | None) -> Adapter:
     if adapter is None:
         raise UnknownAdapter
     return adapter
+
+
+def _audited(database: Database, what: str, place: tuple[str, str], **detail: Any) -> None:
+    """Note who did what to a tenant's adapter."""
+    tenant, name = place
+    told = {key: value for key, value in detail.items() if value is not None}
+    note(database, acting.get(), tenant, f"adapter.{what}", name, told)
+
+
+def _named(version: Version | None) -> str | None:
+    """A version as people know it."""
+    return None if version is None else f"{version.manifest.version} ({version.digest[:12]})"
 
 
 def _forget(database: Database, tenant: str, name: str) -> None:

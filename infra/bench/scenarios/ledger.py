@@ -21,10 +21,11 @@ def _bars(kind: str) -> tuple[Bar, ...]:
         at_least(f"{kind}: answers that were lost and asked for again", 1),
         at_least(f"{kind}: attempts of unknown outcome", 1),
         at_least(f"{kind}: attempts refused for want of money", 1),
+        exactly(f"{kind}: answers that were others the second time", 0),
         exactly(f"{kind}: attempts that the ledger has otherwise than our count", 0),
         exactly(f"{kind}: what the accounts are off by", 0, "EUR"),
         exactly(f"{kind}: accounts overdrawn", 0),
-        exactly(f"{kind}: faults that `hermes usage check` finds", 0),
+        exactly(f"{kind}: faults that `hermes accounts check` finds", 0),
     )
 
 
@@ -51,6 +52,7 @@ def _measure(run: Run, bars: Sequence[Bar], kind: str, where: Path | str) -> lis
         counted.repeated,
         counted.unknown,
         counted.refused,
+        counted.answers_that_changed,
         len(counted.wrong_attempts),
         float(counted.difference),
         counted.overdrawn,

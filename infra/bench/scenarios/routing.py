@@ -41,7 +41,7 @@ _DOWN: Final = 0.05
 CHOICE = at_most(f"CPU of a choice, {ROUTES} routes, {CANDIDATES} candidates", 50, "µs")
 FRESH = at_most("CPU of the first choice of its kind within a second", 500, "µs")
 CHANGED = at_most("CPU of the first choice after a route has changed", 5_000, "µs")
-WRONG = exactly("choices that are not the cheapest of those that are up", 0)
+WRONG = exactly("lost: choices that are not the cheapest of those that are up", 0)
 
 
 class World:

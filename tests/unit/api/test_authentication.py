@@ -16,6 +16,7 @@ OPEN = {
     "/problems",
     "/problems/{code}",
     "/v1/webhooks/{tenant}/{adapter}",  # signed by the provider: tests/unit/webhooks
+    "/unsubscribe/{token}",  # the link is signed: tests/unit/suppression
 }
 SOMEONES_ID = "msg_01JG3T5C8VE7Q9X2B4N6M8P0RS"
 
@@ -47,7 +48,7 @@ async def test_every_route_authenticates(world):
 async def test_every_route_that_names_a_message_is_scoped_to_the_tenant(world):
     message_id = (await world.post()).json()["id"]
     for method, path in routes(world.app):
-        if "{id}" in path:
+        if path.startswith("/v1/messages/{id}"):
             answer = await world.request(method, path.replace("{id}", message_id), key=BOB)
             assert answer.json()["code"] == "message_not_found", (method, path)
 

@@ -87,6 +87,28 @@ async def test_the_documents_example_is_accepted(world, document):
     assert (await world.post(example)).status_code == 202
 
 
+def bodies(document):
+    """The schemas of JSON bodies, by their names."""
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            content = operation.get("requestBody", {}).get("content", {})
+            if "application/json" in content:
+                name = content["application/json"]["schema"]["$ref"].rpartition("/")[2]
+                yield name, document["components"]["schemas"][name]
+
+
+def test_every_body_has_an_example_that_fits(document):
+    schemas = document["components"]["schemas"]
+    for name, schema in bodies(document):
+        assert schema.get("examples"), name
+        for example in schema["examples"]:
+            whole = {
+                "$ref": f"#/components/schemas/{name}",
+                "components": {"schemas": schemas},
+            }
+            jsonschema.validate(example, whole)
+
+
 async def test_answers_have_the_documented_shape(world, document):
     """Not one field more or less than the schema says."""
     message_id = (await world.post()).json()["id"]

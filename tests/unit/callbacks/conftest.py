@@ -116,6 +116,10 @@ class Post:
         )
         await self.store_all(self.outbox.ended(message, order, record))
 
+    async def end_many(self, count: int) -> None:
+        """msg_0 and so on end, in that order."""
+        await asyncio.gather(*(self.end(f"msg_{number}") for number in range(count)))
+
     async def store_all(self, rows: list) -> None:
         for row in rows:
             await self.events.add(row)

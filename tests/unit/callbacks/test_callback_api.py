@@ -163,8 +163,7 @@ async def test_what_waits_is_seen_and_told_when_the_endpoint_is_enabled_again(ap
 async def test_a_failing_endpoint_says_so(api: Api):
     made = await api.made()
     api.post.receivers.failing[BODY["url"]] = REFUSED
-    for number in range(6):
-        await api.post.end(f"msg_{number}")
+    await api.post.end_many(6)
     await api.post.pump.run(made["id"])
     seen = (await api.call("GET", f"/{made['id']}")).json()
     assert (seen["state"], seen["health"]["error"]) == ("down", "HTTP 500")
@@ -177,8 +176,7 @@ async def test_a_failing_endpoint_says_so(api: Api):
 
 async def test_events_are_listed_newest_first_a_page_at_a_time(api: Api):
     made = await api.made()
-    for number in range(5):
-        await api.post.end(f"msg_{number}")
+    await api.post.end_many(5)
     path, found, cursor = f"/{made['id']}/events", [], None
     while True:
         params = {"limit": 2} | ({"cursor": cursor} if cursor else {})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 from aiohttp import web
+from standardwebhooks import Webhook
 
 from adapters.callbacks.sender import CallbackForbidden, CallbackRefused, CallbackSender, sign
 from adapters.egress import ForbiddenAddress, PublicResolver, refuse_private
@@ -23,11 +25,14 @@ class Receiver:
         self.status = 200
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
         self.url = ""
+        self.retry_after: str | None = None
 
     async def hear(self, request: web.Request) -> web.Response:
         headers = {name.lower(): text for name, text in request.headers.items()}
         self.requests.append((request.path, headers, await request.read()))
         where = {"location": f"{self.url}/elsewhere"} if 300 <= self.status < 400 else {}
+        if self.retry_after is not None:
+            where["retry-after"] = self.retry_after
         return web.Response(status=self.status, headers=where)
 
 
@@ -83,6 +88,43 @@ async def test_only_2xx_is_success_and_no_redirect_is_followed(
     with pytest.raises(CallbackRefused):
         await sender_that(True).post("acme", receiver.url, "id", BODY)
     assert len(receiver.requests) == 1
+
+
+async def test_both_secrets_sign_while_one_takes_over(
+    sender_that: Callable[[bool], CallbackSender], receiver: Receiver
+):
+    old, new = (f"whsec_{base64.b64encode(text).decode()}" for text in (b"o" * 32, b"n" * 32))
+    assert await sender_that(True).send(receiver.url, (new, old), "id", BODY) == 200
+    ((_, headers, body),) = receiver.requests
+    assert len(headers["webhook-signature"].split(" ")) == 2
+    for secret in (old, new):
+        verify(secret, headers, body)
+        Webhook(secret).verify(body, headers)
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "expected"),
+    [
+        (429, "120", (429, 120.0, False)),
+        (503, "0", (503, 0.0, False)),
+        (503, "999999", (503, 3600.0, False)),
+        (503, "Wed, 21 Oct 2026 07:28:00 GMT", (503, None, False)),
+        (503, "1e9", (503, None, False)),
+        (410, None, (410, None, True)),
+    ],
+)
+async def test_what_a_refusal_asks_for(
+    sender_that: Callable[[bool], CallbackSender],
+    receiver: Receiver,
+    status: int,
+    header: str | None,
+    expected: tuple[int, float | None, bool],
+):
+    receiver.status, receiver.retry_after = status, header
+    with pytest.raises(CallbackRefused) as refused:
+        await sender_that(True).post("acme", receiver.url, "id", BODY)
+    said = refused.value
+    assert (said.status, said.retry_after, said.gone) == expected
 
 
 async def test_nobody_listens(sender_that: Callable[[bool], CallbackSender], receiver: Receiver):

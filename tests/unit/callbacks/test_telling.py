@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -87,8 +88,7 @@ async def test_events_of_a_message_wait_behind_one_that_failed(post: Post):
 async def test_an_event_that_is_refused_does_not_hold_up_other_messages(post: Post):
     endpoint = post.endpoint()
     post.receivers.refused_events["msg_0.ended"] = REFUSED
-    for number in range(40):
-        await post.end(f"msg_{number}")
+    await post.end_many(40)
     assert await post.pump.run(endpoint.id) > 0
     states = await post.states(endpoint.id)
     assert states.pop("msg_0.ended") == "waiting"
@@ -98,8 +98,7 @@ async def test_an_event_that_is_refused_does_not_hold_up_other_messages(post: Po
 async def test_a_dead_endpoint_is_tried_with_one_event_at_a_time(post: Post):
     endpoint = post.endpoint()
     post.receivers.failing[ONE] = REFUSED
-    for number in range(200):
-        await post.end(f"msg_{number}")
+    await post.end_many(200)
     pause = await post.pump.run(endpoint.id)
     tried = len(post.receivers.posts)
     assert TRIP <= tried <= TRIP + CONCURRENCY
@@ -115,8 +114,7 @@ async def test_a_dead_endpoint_is_tried_with_one_event_at_a_time(post: Post):
 async def test_what_waited_for_a_dead_endpoint_is_told_when_it_is_back(post: Post):
     endpoint = post.endpoint()
     post.receivers.failing[ONE] = REFUSED
-    for number in range(60):
-        await post.end(f"msg_{number}")
+    await post.end_many(60)
     await post.pump.run(endpoint.id)
     post.receivers.failing.clear()
     post.clock.ahead += 700
@@ -130,8 +128,7 @@ async def test_what_waited_for_a_dead_endpoint_is_told_when_it_is_back(post: Pos
 async def test_a_poisoned_event_does_not_keep_an_endpoint_down(post: Post):
     endpoint = post.endpoint()
     post.receivers.failing[ONE] = REFUSED
-    for number in range(30):
-        await post.end(f"msg_{number}")
+    await post.end_many(30)
     await post.pump.run(endpoint.id)
     post.receivers.failing.clear()
     post.receivers.refused_events["msg_0.ended"] = REFUSED
@@ -146,8 +143,7 @@ async def test_a_poisoned_event_does_not_keep_an_endpoint_down(post: Post):
 async def test_a_slow_endpoint_has_a_bound_and_is_nobody_elses_wait(post: Post):
     slow, quick = post.endpoint("one"), post.endpoint("two")
     post.receivers.held[ONE] = asyncio.Event()
-    for number in range(50):
-        await post.end(f"msg_{number}")
+    await post.end_many(50)
     running = asyncio.create_task(post.pump.run(slow.id))
     await eventually(lambda: post.receivers.at_once.get(ONE) == CONCURRENCY)
     assert await post.pump.run(quick.id) is None
@@ -160,8 +156,7 @@ async def test_a_slow_endpoint_has_a_bound_and_is_nobody_elses_wait(post: Post):
 async def test_an_endpoint_that_fails_for_days_is_disabled_and_its_backlog_stays(post: Post):
     endpoint = post.endpoint()
     post.receivers.failing[ONE] = REFUSED
-    for number in range(20):
-        await post.end(f"msg_{number}")
+    await post.end_many(20)
     for _ in range(MIN_TRIES + 2):
         post.clock.ahead += 700
         await post.pump.run(endpoint.id)
@@ -308,8 +303,7 @@ async def test_a_run_ends_in_time_and_says_that_there_is_more(post: Post):
     from adapters.callbacks.pump import Pump
 
     endpoint = post.endpoint()
-    for number in range(3):
-        await post.end(f"msg_{number}")
+    await post.end_many(3)
     pump = Pump(post.events, post.endpoints, post.receivers, None, budget=0, clock=post.clock)
     assert await pump.run(endpoint.id) == 0
     assert post.receivers.posts == []
@@ -332,12 +326,69 @@ async def test_what_comes_during_a_run_is_told_by_that_run(post: Post):
 async def test_the_sweep_finds_every_endpoint_with_a_backlog(post: Post):
     waiting = {post.endpoint(name).id for name in ("one", "two")}
     idle = post.endpoint("three", frozenset({EventType.CANCELED}))
-    for number in range(3):
-        await post.end(f"msg_{number}")
+    await post.end_many(3)
     found = await post.events.waiting()
     assert set(found) == waiting
     assert len(found) == 2
     assert idle.id not in found
+
+
+async def test_the_sweep_wakes_what_was_forgotten_and_nothing_that_has_its_time(post: Post):
+    from adapters.callbacks.events import INSERT
+    from adapters.callbacks.waker import Waker, sweep
+
+    forgotten, fresh, down, off = (post.endpoint(name) for name in ("one", "two", "three", "four"))
+    post.receivers.failing["https://three.example"] = REFUSED
+    for number in range(TRIP):
+        row = (f"msg_{number}.ended", TENANT, f"msg_{number}", "message.sent", None, b"{}")
+        for endpoint in (forgotten, down, off):
+            await post.events.add((INSERT, (endpoint.id, *row, 1.0, 1.0)))
+    await post.end("msg_new")
+    await post.pump.run(down.id)
+    post.store.change(TENANT, off.id, "key:test", enabled=False)
+    post.endpoints.refresh()
+    woken: list[str] = []
+
+    async def wake(endpoint: str) -> None:
+        woken.append(endpoint)
+
+    waker = Waker(wake)
+    sweeping = asyncio.create_task(sweep(post.events, post.endpoints, waker, every=60))
+    await eventually(lambda: woken)
+    sweeping.cancel()
+    await asyncio.gather(sweeping, return_exceptions=True)
+    await waker.close()
+    assert woken == [forgotten.id]
+    assert fresh.id in await post.events.waiting()
+
+
+async def test_a_long_backlog_is_not_searched_through(post: Post):
+    from adapters.callbacks.events import INSERT
+
+    endpoint = post.endpoint()
+    for start in range(0, 20_000, 5_000):
+        rows = [
+            (
+                endpoint.id,
+                f"msg_{n}.ended",
+                TENANT,
+                f"msg_{n}",
+                "message.sent",
+                None,
+                b"{}",
+                1.0,
+                1.0,
+            )
+            for n in range(start, start + 5_000)
+        ]
+        await asyncio.gather(*(post.events.add((INSERT, row)) for row in rows))
+    began = time.monotonic()
+    found = await post.events.due(endpoint.id, 2.0, 256)
+    assert await post.events.next_due(endpoint.id) == 1.0
+    assert await post.events.first(endpoint.id) == found[0]
+    took = time.monotonic() - began
+    assert [event.id for event in found[:2]] == ["msg_0.ended", "msg_1.ended"]
+    assert took < 1, "each event looks for earlier ones of its own message only"
 
 
 async def test_old_events_are_dropped(post: Post):

@@ -105,6 +105,36 @@ def test_a_fallback_in_80_columns():
     ]
 
 
+def test_a_choice_stands_before_its_attempt_and_behind_its_step():
+    def choice(*candidates, **more):
+        told = [dict(zip(("route", "why", "price", "rate"), c, strict=False)) for c in candidates]
+        return {"route": told[0]["route"], "why": told[0]["why"], "candidates": told, **more}
+
+    routed = message(
+        "processing",
+        *BEGUN[:1],
+        entry(
+            0.004, "step", step=1, channel="sms", route=choice(("a", "cheapest"), ("b", "dearer"))
+        ),
+        entry(
+            0.021,
+            "submitted",
+            step=1,
+            channel="sms",
+            attempt=1,
+            provider="telia",
+            route=choice(("dk", "room", "0.01", 0.975), ("tdc", "no_room"), others=3),
+        ),
+    )
+    assert drawn(Timeline(routed), 96).splitlines()[4:] == [
+        "    0.004 s  ┌ sms      step 1 of 2, up to 3 s",
+        "    0.004 s  │          route a: cheapest · b: dearer",
+        "    0.021 s  │          route dk (0.01, 98% delivered): those before it have no room · tdc: no",
+        "             │          room · and 3 more",
+        "    0.021 s  │          telia took it",
+    ]
+
+
 def test_trouble_in_80_columns():
     assert drawn(Timeline(TROUBLED), 80).splitlines()[3:] == [
         "    0.000 s  ●          accepted",

@@ -26,6 +26,9 @@ TEMPLATE = {"default_language": "en", "languages": {"en": {"text": "Hello {{ who
             "variables": {"who": {"type": "text"}}}  # fmt: skip
 
 
+ANOTHER_TEMPLATE = {**TEMPLATE, "languages": {"en": {"text": "Goodbye {{ who }}"}}}
+
+
 def _of(answer: Answered, *statuses: int) -> dict[str, Any]:
     assert answer.status in (statuses or (200, 201, 202)), (answer.status, answer.text)
     found: dict[str, Any] = json.loads(answer.text)
@@ -49,7 +52,7 @@ async def callback(world: World, who: str, mark: str) -> Ids:
 async def template(world: World, who: str, mark: str) -> Ids:
     body = {"name": f"{mark}-welcome", "definition": TEMPLATE}
     _of(await world.ask("POST", "/v1/templates", who, body))
-    more = {"definition": TEMPLATE}
+    more = {"definition": {**TEMPLATE, "languages": {"en": {"text": "Hi {{ who }}"}}}}
     _of(await world.ask("POST", f"/v1/templates/{mark}-welcome/versions", who, more))
     return {"name": f"{mark}-welcome", "version": "1"}
 
@@ -102,8 +105,8 @@ SEEDS: dict[str, Seed] = {
 
 BODIES: dict[str, Any] = {
     "POST /v1/templates": {"name": "new-one", "definition": TEMPLATE},
-    "POST /v1/templates/{name}/versions": {"definition": TEMPLATE},
-    "POST /v1/templates/{name}/activate": {"version": 1},
+    "POST /v1/templates/{name}/versions": {"definition": ANOTHER_TEMPLATE},
+    "POST /v1/templates/{name}/activate": {"version": 2},
     "POST /v1/templates/{name}/render": {"variables": {"who": "you"}},
     "POST /v1/callbacks/{endpoint}/rotate": {},
     "POST /v1/callbacks/{endpoint}/replay": {"since": "2020-01-01T00:00:00Z"},
@@ -112,7 +115,7 @@ BODIES: dict[str, Any] = {
     ),
     "PUT /v1/adapters/{name}/configuration": {"configuration": {}},
     "POST /v1/adapters/{name}/activate": {"version": "2.0.0"},
-    "DELETE /v1/recipients": {"channel": "sms", "address": NUMBER},
+    "DELETE /v1/recipients": {"to": {"sms": NUMBER}},
     "POST /v1/suppressions/imports": b"address\nsomebody@example.com\n",
     "POST /v1/messages/batch": {"messages": [{"to": {"sms": NUMBER}, "content": {"text": "Hi"}}]},
 }

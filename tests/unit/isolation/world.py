@@ -18,7 +18,7 @@ import pytest
 from adapters.store.keys import create_key
 from adapters.store.postgres import PostgresDatabase
 from adapters.store.sqlite import SqliteDatabase
-from adapters.store.tenants import create_tenant
+from adapters.store.tenants import add_tenant
 from infra.operator_key import operator_key
 from infra.processes import api as api_process
 from infra.settings import Settings
@@ -160,7 +160,7 @@ async def opened(
         monkeypatch.setattr(Settings, "database", property(lambda settings: where))
     settings = Settings(data_dir=data_dir, callbacks={"allow_private_addresses": True}, **address)
     for tenant in (ALICE, BOB):
-        create_tenant(where, tenant)
+        add_tenant(where, tenant, {"tier": "custom"})
     keys = {tenant: create_key(where, tenant) for tenant in (ALICE, BOB)}
     async with api_process.api(settings) as app:
         transport = httpx.ASGITransport(app)

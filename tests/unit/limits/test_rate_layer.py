@@ -53,6 +53,14 @@ async def test_the_tenants_rate(api: Api, clock: FakeClock):
     assert (await api.send()).status_code == 429
 
 
+async def test_an_answer_tells_what_is_left(api: Api):
+    assert "ratelimit" not in (await api.send()).headers
+    limit(api, tenant=Cap(3, 30.0), key=Cap(9, 1.0))
+    answer = await api.send()
+    assert answer.headers["ratelimit-policy"] == '"tenant";q=3;w=30, "key";q=9;w=1'
+    assert answer.headers["ratelimit"] == '"tenant";r=2;t=10, "key";r=8;t=1'
+
+
 async def test_a_recipients_cap_is_its_own_and_its_categorys(api: Api, clock: FakeClock):
     limit(api, recipient={Category.OTP: Cap(5, 3600.0)})
     for _ in range(5):

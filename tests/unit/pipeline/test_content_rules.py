@@ -122,6 +122,11 @@ def test_a_tenant_decides_about_places(action: str, findings: list[object]):
         ("bit.ly/3abc now", ["bit.ly"]),
         ("https://shop.example@evil.example/x", ["evil.example"]),
         ("https://shop.example:8443/", ["shop.example"]),
+        ("https://evil.example\\@shop.example/x", ["evil.example"]),
+        ("https:///evil.example/x", ["evil.example"]),
+        ("(https://bit.ly) now", ["bit.ly"]),
+        ("https://bit.ly!", ["bit.ly"]),
+        ("https://b\u00adit.ly/x", ["bit.ly"]),
         ("https://ｓhop.example/", ["shop.example"]),  # noqa: RUF001
         ("https://xn--bcher-kva.example/", ["xn--bcher-kva.example"]),
         ("https://bücher.example/x", ["bücher.example"]),
@@ -173,6 +178,29 @@ def test_which_hosts_a_text_leads_to(text: str, hosts: list[str]):
 )
 def test_links(rules: ContentRules, text: str, category: str, findings: list[object]):
     assert found(rules, text, category=Category(category)) == findings
+
+
+@pytest.mark.parametrize(
+    "href",
+    [
+        "https://evil.example/x",
+        "//evil.example/x",
+        "https:/evil.example/x",
+        "&#104;ttps://evil.example/x",
+        "  https://evil.example",
+        "https:\\\\evil.example",
+        "HTTPS://shop.example@EVIL.example",
+    ],
+)
+def test_a_link_of_a_mail_is_read_as_a_browser_reads_it(href: str):
+    mail = Content("Hi", html=f'<a class="b" href="{href}">x</a>')
+    assert found(HOSTS, mail, channels=MAIL) == [("link_not_allowed", "refuse", "html")]
+
+
+@pytest.mark.parametrize("href", ["mailto:a@evil.example", "#top", "/menu", "tel:+4520123456"])
+def test_a_link_of_a_mail_that_leads_to_no_host(href: str):
+    mail = Content("Hi", html=f'<a href="{href}">x</a>')
+    assert found(HOSTS, mail, channels=MAIL) == []
 
 
 def test_a_mail_may_shorten_links_but_not_lead_elsewhere():

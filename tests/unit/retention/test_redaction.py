@@ -27,6 +27,7 @@ GONE = {
     MessageOrder: {
         *("to", "content", "status_callback", "metadata", "fingerprint", "tell", "recipient"),
         "verdicts",  # rebuilt from VERDICT_KEPT
+        *("fresh", "quiet"),  # for the way, which is over; the latter tells the time zone
     },
     Step: {"sender"},
     Verdict: {"detail"},

@@ -174,8 +174,15 @@ def test_calling_codes_are_those_that_the_library_knows():
         assert calling_code(f"{code}99999999") == str(code)
 
 
-@pytest.mark.parametrize(
-    ("address", "digits"), [("+4520123456", "4520123456"), ("a@example.com", ""), ("", "")]
-)
-def test_digits(address, digits):
-    assert digits_of(address) == digits
+DIGITS = [
+    ("sms", "+4520123456", "4520123456"),
+    ("sms", "4520123456", "4520123456"),
+    ("whatsapp", "+4520123456", "4520123456"),
+    ("email", "+45@example.com", ""),
+    ("push", "+token", ""),
+]
+
+
+@pytest.mark.parametrize(("channel", "address", "digits"), DIGITS)
+def test_digits(channel, address, digits):
+    assert digits_of(channel, address) == digits

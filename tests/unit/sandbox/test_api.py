@@ -157,3 +157,39 @@ async def test_a_test_key_changes_nothing_that_is_set_up(world):
             assert answer.json()["code"] == "live_key_required"
             tried += 1
     assert tried > 5
+
+
+NAMES_PEOPLE = [
+    ("GET", "/v1/suppressions"),
+    ("POST", "/v1/suppressions/lookup"),
+    ("GET", "/v1/suppressions/imports/imp_1"),
+    ("GET", "/v1/callbacks/cbe_1/events"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), NAMES_PEOPLE)
+async def test_a_test_key_sees_nobody_to_whom_live_messages_go(world, method, path):
+    answer = await world.ask(TEST, method, path, json={} if method == "POST" else None)
+    assert (answer.status_code, answer.json()["code"]) == (403, "live_key_required")
+
+
+# What may be read with a test key: test messages, and what is set up.
+READ_BY_TESTS = {
+    *("/v1/messages", "/v1/messages/{id}", "/v1/callbacks", "/v1/callbacks/{endpoint}"),
+    *("/v1/templates", "/v1/templates/{name}", "/v1/templates/{name}/render"),
+    *("/v1/templates/{name}/versions/{version}", "/v1/routes/explain", "/v1/senders"),
+    *("/v1/adapters", "/v1/adapters/{name}"),
+}
+
+
+async def test_it_is_decided_for_every_route_whether_a_test_key_may_read_it(world):
+    document = (await world.client.get("/openapi.json")).json()
+    read = set()
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            if operation["security"] and operation["security"][0]["api_key"] == ["read"]:
+                named = path.replace("{", "").replace("}", "")
+                answer = await world.ask(TEST, method.upper(), named)
+                if answer.json().get("code") != "live_key_required":
+                    read.add(path)
+    assert read == READ_BY_TESTS

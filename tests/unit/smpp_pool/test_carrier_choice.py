@@ -42,8 +42,9 @@ def two(smsc, pool):
 
     async def start(said, first=None, second=None, **options):
         simulators = [await smsc(**options), await smsc(**options)]
-        other = config_for(simulators[1].port, name="other", **(second or {}))
-        hermes = await pool(simulators[0], more=[other], **(first or {}))
+        patient = {"response_timeout": 5.0}
+        other = config_for(simulators[1].port, name="other", **patient, **(second or {}))
+        hermes = await pool(simulators[0], more=[other], **patient, **(first or {}))
         hermes.binds.choice = CarrierChoice(hermes.binds.mesh, said.routing)
         hermes.correlator.on_settled = hermes.binds.choice.reported
         await eventually(lambda: all(c.bound for c in hermes.binds.mesh.carriers))
@@ -198,8 +199,10 @@ async def test_a_carrier_that_fails_most_of_it_is_left(two, request_for):
         lambda: hermes.binds.choice.explain(Asked("acme", "sms", "+4520100000")).chosen == "other"
     )
     answer = await hermes.deliver(request_for(message="last"))
-    assert (answer.provider, answer.route.why) == ("other", Why.SOUND)
-    assert answer.route.candidates[1].why is Why.POOR
+    # How sure it is depends on how many messages met the carrier within the first second.
+    told = (answer.route.why, answer.route.candidates[1].why)
+    assert answer.provider == "other"
+    assert told in {(Why.SOUND, Why.POOR), (Why.BETTER, Why.WORSE)}
     # In another country nothing is known against it.
     answer = await hermes.deliver(request_for("+46701234567", message="swedish"))
     assert answer.provider == "carrier"
@@ -242,6 +245,15 @@ async def test_carriers_that_come_and_go_are_routes_at_once(mesh, request_for):
     await carriers.remove("a")
     carriers.add(config_for(1, name="c"), Order.DRAINED)
     assert [c.name for c in choice.choose(request_for()).carriers] == ["b", "c"]
+
+
+async def test_the_carriers_that_an_attempt_may_come_to(mesh):
+    said = Said(route("mine", provider="a"))
+    choice = CarrierChoice(mesh(a={}, b={}), said.routing)
+    assert choice.providers(None) == ("a", "b")
+    assert choice.providers("mine") == choice.providers("a") == ("a",)
+    assert choice.providers("b") == ("b",)
+    assert choice.providers("c") == ()
 
 
 async def test_two_routes_by_one_carrier_are_one_candidate_to_the_pool(mesh, request_for):

@@ -184,3 +184,27 @@ async def test_several_pools_are_one_queue(start):
     pools[1].queues()
     await noticed(pools[1])
     assert await too_long(pressure) == 0
+
+
+# the carriers' troubles, what a client is told
+STANDSTILLS = {
+    "no carrier is known": ({}, None),
+    "one is well": ({"telia": "telia: drained", "tdc": None}, None),
+    "one is out of use": ({"telia": "telia: drained"}, "telia is drained"),
+    "what it says itself is not for clients": (
+        {"telia": "telia: suspended", "tdc": "tdc: connect 10.0.0.7:2775 refused"},
+        "telia is suspended, tdc is down",
+    ),
+}
+
+
+@pytest.mark.parametrize(("carriers", "told"), STANDSTILLS.values(), ids=STANDSTILLS)
+async def test_why_nothing_gets_through(start, carriers, told):
+    pool = FakePool()
+    pool.says["carriers"] = [
+        {"name": name, "trouble": trouble} if trouble else {"name": name}
+        for name, trouble in carriers.items()
+    ]
+    pressure = await start(pool)
+    assert pressure.standstill("sms") == told
+    assert pressure.standstill("email") is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,10 +13,12 @@ import msgspec
 import pytest
 
 from adapters.store.database import connect, is_postgres
+from adapters.store.message_listing import MessageListing, page
 from adapters.store.message_log import SqliteMessageLog
 from domain.message import NO_CONTENT, Content, Level, MessageOrder, Step
 from domain.ports import MessageQuery
 from domain.timeline import Entry, Event, Record, Status
+from tests.waiting import eventually
 
 NOON = datetime(2026, 5, 1, 12, 0, 0, 123457, tzinfo=UTC)
 
@@ -154,9 +157,9 @@ async def test_pages_follow_each_other_through_equal_times(log: SqliteMessageLog
         await log.accepted(name, an_order())
     seen: list[str] = []
     before = None
-    while page := await log.list(MessageQuery("acme", 2, before=before)):
-        seen += [row.id for row in page]
-        before = (page[-1].created_at, page[-1].id)
+    while rows := await log.list(MessageQuery("acme", 2, before=before)):
+        seen += [row.id for row in rows]
+        before = (rows[-1].created_at, rows[-1].id)
     assert seen == list("fedcba")
 
 
@@ -189,3 +192,54 @@ async def test_two_logs_on_one_database_see_each_other(log: SqliteMessageLog, wh
         assert await other.get("a") is not None
     finally:
         await other.close()
+
+
+ONE_ORDER = {
+    "all": ({}, "messages_by_time"),
+    "a_status": ({"statuses": (Status.FAILED,)}, "messages_by_status"),
+    "two_statuses": ({"statuses": (Status.FAILED, Status.EXPIRED)}, "messages_by_status"),
+    "a_channel": ({"channel": "sms"}, "messages_by_time"),
+    "since": ({"created_after": NOON}, "messages_by_time"),
+    "the_next_page": ({"before": (NOON, "a")}, "messages_by_time"),
+    "the_next_page_of_a_status": (
+        {"before": (NOON, "a"), "statuses": (Status.FAILED,)},
+        "messages_by_status",
+    ),
+}
+
+
+@pytest.mark.parametrize(("filters", "index"), ONE_ORDER.values(), ids=ONE_ORDER)
+async def test_a_page_is_read_in_an_indexs_order(
+    where: Path | str, log: SqliteMessageLog, filters: dict, index: str
+):
+    """However many messages there are, and however few of them fit."""
+    sql, values = page(MessageQuery("acme", 50, **filters), "id, created_at")
+    connection = connect(where)
+    if is_postgres(where):
+        plan = "\n".join(row[0] for row in connection.execute(f"EXPLAIN {sql}", values))
+        assert "Seq Scan" not in plan
+    else:
+        rows = connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)
+        plan = "\n".join(row[3] for row in rows)
+        assert ("TEMP B-TREE" in plan) is (len(filters.get("statuses", ())) > 1)
+    connection.close()
+    assert index in plan, plan
+
+
+async def test_a_long_list_delays_no_message(where: Path | str, log: SqliteMessageLog, monkeypatch):
+    """Somebody's list that takes its time is read beside what is written."""
+    begun, go_on = threading.Event(), threading.Event()
+    read = MessageListing._read
+
+    def slowly(self: MessageListing, statement: Any) -> Any:
+        begun.set()
+        assert go_on.wait(10)
+        return read(self, statement)
+
+    monkeypatch.setattr(MessageListing, "_read", slowly)
+    listing = asyncio.create_task(log.list(MessageQuery("acme", 10)))
+    await eventually(begun.is_set)
+    await log.accepted("a", an_order())
+    assert (await log.get("a")) is not None
+    go_on.set()
+    assert [row.id for row in await listing] == ["a"]

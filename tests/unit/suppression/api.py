@@ -20,7 +20,7 @@ from handlers.api.suppression_requests import SuppressionDesk
 from handlers.pipeline.dnc import Dnc
 from handlers.pipeline.draft import Layer
 from handlers.pipeline.layers import in_order
-from handlers.pipeline.rate import Rate
+from handlers.pipeline.rate import Rate, RateGate
 from tests.fakes import FakeClock, FakeEngine, FakeKeys, FakeLog
 from tests.unit.suppression.conftest import SECRET, World
 
@@ -48,6 +48,7 @@ class Api:
     engine: FakeEngine
     settings: Settings
     app: Any
+    operator_app: Any
     quotas: Quotas
 
     async def ask(self, method: str, path: str, body: Any = None, *, key: str = ACME, **options):
@@ -80,6 +81,7 @@ def serve(world: World, clock: FakeClock | None = None, dedup: Layer | None = No
     engine = FakeEngine()
     settings = Settings({"acme": Tenant("acme"), "globex": Tenant("globex")})
     quotas = Quotas(world.where)
+    rate = Rate(quotas, lambda: clock().timestamp())
     app = create_app(
         FakeKeys({ACME: "acme", GLOBEX: "globex"}),
         FakeLog(),
@@ -89,14 +91,17 @@ def serve(world: World, clock: FakeClock | None = None, dedup: Layer | None = No
         pipeline=in_order(
             providers=OwnServices(),
             dnc=Dnc(process.lists, hasher),
-            rate=Rate(quotas, lambda: clock().timestamp()),
+            rate=rate,
             dedup=dedup,
         ),
         suppressions=desk,
+        limiter=RateGate(rate, settings),
     )
     operators = OperatorApi(suppressions(desk), OPERATOR, title="", description="")
 
     def client(app: Any) -> httpx.AsyncClient:
         return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=PUBLIC)
 
-    return Api(client(app), client(operators.app), desk, engine, settings, app, quotas)
+    return Api(
+        client(app), client(operators.app), desk, engine, settings, app, operators.app, quotas
+    )

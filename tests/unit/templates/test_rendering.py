@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from html.parser import HTMLParser
 from typing import Any
 
@@ -376,6 +378,31 @@ def test_a_text_that_nobody_could_carry_is_refused():
     with pytest.raises(Faulty) as refused:
         made.render("en", values, ("email",))
     assert [fault.code for fault in refused.value.faults] == ["rendered_too_long"]
+
+
+HOSTILE = [
+    "{{" * 50_000,
+    "{{a" * 33_000,
+    "{{" + "x" * 99_000,
+    "}}" * 50_000,
+    "{{#if name}}" * 8_000,
+    "<a " + '"' * 99_000,
+    "<a " + "='" * 49_000,
+    "<" * 100_000,
+    "<a" * 50_000,
+    "<!--" * 25_000,
+    "<script>" + "</" * 49_000,
+    "<a " + "x" * 99_000,
+    "<a " + " =" * 49_000,
+]
+
+
+@pytest.mark.parametrize("source", HOSTILE, ids=lambda source: source[:12])
+def test_a_hostile_source_takes_no_longer_than_another(source: str):
+    began = time.monotonic()
+    with contextlib.suppress(Faulty):
+        template("x", {"name": {"required": False}}, html=source[:100_000])
+    assert time.monotonic() - began < 3
 
 
 @given(st.text(alphabet="{}#/if else|name \n<>\"'", max_size=60))

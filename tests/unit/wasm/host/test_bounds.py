@@ -19,7 +19,7 @@ from domain.delivery import SubmissionState
 from domain.failures import FailureCode
 from tests.unit.wasm.host.conftest import PATIENT
 from tests.unit.wasm.host.test_deliver import CREATED, Held, failed, request
-from tests.unit.wasm.puppet import GET, OK, POST, script
+from tests.unit.wasm.puppet import GET, OK, POST, Heard, script
 from tests.waiting import eventually
 
 FAILED, UNKNOWN = SubmissionState.FAILED, SubmissionState.UNKNOWN
@@ -178,3 +178,13 @@ async def test_a_guest_that_was_given_up_has_its_tenants_turn_until_it_ends(stag
     go.set()
     await second
     assert order == ["first", "second"]
+
+
+async def test_what_a_tenants_own_says_goes_elsewhere(stage, request, monkeypatch):
+    strangers = Heard()
+    monkeypatch.setattr(stage.host, "_strangers", strangers)
+    stage.install()
+    body = script({"done": {}}, host=[["log", "info", "Your code is 123456"]])
+    await stage.host.report("acme", "puppet", Webhook("POST", {}, "application/json", body))
+    on_loop = "on the loop" in request.node.name
+    assert (len(stage.sink.lines), len(strangers.lines)) == ((1, 0) if on_loop else (0, 1))

@@ -183,6 +183,7 @@ async def test_what_a_guest_is_told_of_a_message(stage):
         "category": "otp",
         "callback_url": f"https://hermes.example/v1/webhooks/a%2Fc%20me/puppet?ref={ref}",
         "not_after": told["not_after"],
+        "unsubscribe_url": None,
     }
     assert datetime.fromisoformat(told["not_after"]) == order.not_after
 
