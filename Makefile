@@ -42,6 +42,14 @@ bench: $(SETUP) ## load through the API to the receipt (RATE=300 a second, DURAT
 scenario: $(SETUP) ## a fault with bars to hold (SCENARIO=link-kill; without one: list them)
 	@exec $(BIN)/hermes bench $(if $(SCENARIO),--scenario $(SCENARIO),--list) $(ARGS)
 
+.PHONY: contract
+contract: $(SETUP) ## ask the APIs whatever their OpenAPI documents allow (FOR=600 seconds for each of three)
+	@CONTRACT_SECONDS=$(FOR) $(BIN)/python -m pytest tests/contract -q -s -o timeout=3600
+
+.PHONY: docs
+docs: $(SETUP) ## write the documents anew that are made from the code (docs/codes.md)
+	@$(BIN)/python -m infra.documents
+
 .PHONY: fuzz
 fuzz: $(SETUP) ## fuzz the SMPP session (FOR=600 seconds; ARGS=DIRECTORY keeps what it learns there)
 	@exec $(BIN)/python -m tests.fuzz.fuzz_session -max_total_time=$(FOR) -max_len=600 $(ARGS)

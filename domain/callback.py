@@ -204,7 +204,7 @@ class TellingState(str, Enum):
 
 class Telling(msgspec.Struct, frozen=True):
     """One event on its way to one endpoint, as it is looked at. `at` is when it was delivered or
-    given up, else when it was last changed by Hermes's knowledge of it: its creation."""
+    given up; while it waits, when it happened."""
 
     id: str
     endpoint: str
@@ -218,7 +218,8 @@ class Telling(msgspec.Struct, frozen=True):
 
 
 class StatusCallback(msgspec.Struct, frozen=True):
-    """One callback to an address. `id` is the same for every repetition."""
+    """One callback to an address, as messages handed it over that began before there were
+    endpoints. `id` is the same for every repetition."""
 
     id: str
     tenant: str
@@ -288,13 +289,6 @@ def _about(message: str, order: MessageOrder, status: Status, entry: Entry) -> C
         test=order.mode is Mode.TEST,
     )
     return CallbackEvent(kind.value, entry.at, data)
-
-
-def callback_for(message: str, order: MessageOrder, record: Record) -> StatusCallback:
-    """What a message's own `status_callback` is told. The order must have asked for one."""
-    assert order.status_callback is not None
-    told = end_of(message, order, record)
-    return StatusCallback(told.id, order.tenant, order.status_callback, told.event)
 
 
 def progress_wanted(endpoints: Iterable[Endpoint]) -> tuple[str, ...]:

@@ -289,6 +289,8 @@ def _links(
     findings: list[Finding],
 ) -> None:
     for field, text, html in parts:
+        if not html and "." not in text and "://" not in text:
+            continue
         for host in _hosts_in_html(text) if html else hosts_in(text):
             finding = _link(rules, host, field, category, channels)
             if finding is not None:

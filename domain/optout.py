@@ -236,13 +236,16 @@ def read(text: str, keyword: str | None = None) -> Said | None:
     Where several share a number, `keyword` tells whose it is, before the command or behind it.
     """
     found = _folded(text)
-    if keyword is not None:
-        own = _folded(keyword)
-        if found[: len(own)] == own:
-            found = found[len(own) :]
-        elif found[-len(own) :] == own:
-            found = found[: -len(own)]
-    return _commands().get(found)
+    said = _commands().get(found)
+    if said is not None or keyword is None:
+        # Also where the route's keyword is the command itself.
+        return said
+    own = _folded(keyword)
+    if found[: len(own)] == own:
+        return _commands().get(found[len(own) :])
+    if found[-len(own) :] == own:
+        return _commands().get(found[: -len(own)])
+    return None
 
 
 def language(said: Said, number: str) -> str:

@@ -275,11 +275,6 @@ class Settings(BaseSettings):
         return self.data_dir / "hermes.db"
 
     @property
-    def message_log(self) -> Path | str:
-        """See `database`."""
-        return self.database
-
-    @property
     def smpp_journal(self) -> Path | str:
         """Submissions and receipts: the SQLite file of the one bind pool, or the address of the
         PostgreSQL database that several share. The address holds a password: never to be shown."""

@@ -143,7 +143,7 @@ def _due_after_all(database: Database, proofs: Sequence[Proof]) -> Iterator[Move
     for portion in _portions(messages):
         places = f"({', '.join('?' * len(portion))})"
         for row in database.execute(_RESERVED + places, portion).fetchall():
-            reserve = _reserve(row)
+            reserve = reserve_of(row)
             reserved[reserve.message, reserve.attempt] = reserve
     for proof in proofs:
         known = reserved.get((proof.message, proof.attempt))
@@ -152,7 +152,8 @@ def _due_after_all(database: Database, proofs: Sequence[Proof]) -> Iterator[Move
             yield charge
 
 
-def _reserve(row: Sequence[Any]) -> Movement:
+def reserve_of(row: Sequence[Any]) -> Movement:
+    """A reservation, of its columns in the ledger."""
     message, attempt, tenant, currency, amount, channel, route, segments, at, rule = row
     return Movement(
         message, attempt, Kind.RESERVE, tenant, currency, amount, channel, route, segments, at,

@@ -33,7 +33,7 @@ from adapters.store.sections import touch
 from domain.billing.settlement import Movement
 from domain.billing.terms import Terms, allowance
 
-LINGER: Final = 0.05
+LINGER: Final = 0.2
 """Seconds for which movements are collected. Nobody waits for them, and what is lost with the
 process is entered at the message's end."""
 RENEW: Final = 2.0

@@ -67,7 +67,7 @@ _DROP: Final = (
 _REPLAY: Final = (
     "UPDATE callback_events SET due_at = ?, delivered = 0, settled_at = NULL, tries = 0"
     " WHERE number IN (SELECT number FROM callback_events WHERE endpoint = ? AND tenant = ?"
-    " AND due_at IS NULL AND {which} ORDER BY number LIMIT ?)"
+    " AND due_at IS NULL AND {which} ORDER BY created_at, number LIMIT ?)"
 )
 _REPLAYED_AT_ONCE: Final = 1000
 MAX_REPLAYED: Final = 100_000
@@ -93,6 +93,10 @@ _BACKLOG: Final = (
     "SELECT count(*), min(created_at), min(due_at) FROM (SELECT created_at, due_at"
     " FROM callback_events WHERE endpoint = ? AND due_at IS NOT NULL ORDER BY due_at, number"
     " LIMIT ?) AS waiting"
+)
+_WAITING_OF: Final = (
+    "SELECT * FROM callback_events WHERE endpoint = ? AND due_at IS NOT NULL"
+    " ORDER BY due_at, number LIMIT ?"
 )
 # From one endpoint with a backlog to the next, by the index: never over all of their events.
 _WAITING: Final = """
@@ -362,22 +366,29 @@ class EventStore:
         *,
         state: str | None,
         message: str | None,
-        before: int | None,
+        before: tuple[float, int] | None,
         limit: int,
     ) -> list[Kept]:
-        """Events of an endpoint, the newest first. `before` is a number of the page before."""
-        where, values = ["endpoint = ?", "tenant = ?"], [endpoint, tenant]
-        if state is not None:
+        """Events of an endpoint, the newest first; of those that wait, COUNTED that are due first.
+        `before` is where the page before ended: time and number."""
+        where: list[str] = ["endpoint = ?", "tenant = ?"]
+        values: list[Any] = [endpoint, tenant]
+        source = "callback_events"
+        if state == "waiting":
+            # By the index of what is due: in that of the time, they may be a few among millions.
+            source = f"({_WAITING_OF}) AS callback_events"
+            values = [endpoint, COUNTED, *values]
+        elif state is not None:
             where.append(STATES[state])
         if message is not None:
             where.append("message = ?")
             values.append(message)
         if before is not None:
-            where.append("number < ?")
-            values.append(before)  # type: ignore[arg-type]
+            where.append("(created_at, number) < (?, ?)")
+            values += before
         sql = (
-            f"SELECT {_KEPT_ROW} FROM callback_events WHERE {' AND '.join(where)}"
-            " ORDER BY number DESC LIMIT ?"
+            f"SELECT {_KEPT_ROW} FROM {source} WHERE {' AND '.join(where)}"
+            " ORDER BY created_at DESC, number DESC LIMIT ?"
         )
         rows = await self._writer.read(lambda c: c.execute(sql, [*values, limit]).fetchall())
         return [kept(row) for row in rows]

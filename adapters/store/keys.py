@@ -19,6 +19,7 @@ import msgspec
 from adapters.store.audit import difference, note
 from adapters.store.change import change, looking
 from adapters.store.database import Database
+from adapters.store.tenants import UnknownTenant
 from domain.tenancy import EVERYTHING, Mode, Scope
 
 SECTION: Final = "keys"
@@ -56,10 +57,6 @@ class ApiKey:
     last_used_at: datetime | None
     revoked_at: datetime | None
     replaced_by: str | None = None
-
-
-class UnknownTenant(Exception):
-    """No tenant has this id."""
 
 
 class UnknownKey(Exception):

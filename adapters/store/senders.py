@@ -12,7 +12,7 @@ import msgspec
 from adapters.store import audit
 from adapters.store.change import change, looking
 from adapters.store.database import Database
-from adapters.store.keys import UnknownTenant
+from adapters.store.tenants import UnknownTenant
 from domain.compliance.senders import Sender, Senders, SenderStatus, fold
 
 SECTION: Final = "senders"

@@ -21,28 +21,8 @@ import msgspec
 from adapters.store.audit import difference, note
 from adapters.store.change import change, looking
 from adapters.store.database import Database, connect
-from adapters.store.keys import UnknownKey, UnknownTenant, create_key, list_keys, revoke_key
 from adapters.store.tenant_settings import merged, read, stored
 from domain.tenancy import TENANT_ID, Tenant
-
-__all__ = [
-    "SECTION",
-    "StoredTenant",
-    "TenantExists",
-    "TenantIdInvalid",
-    "UnknownKey",
-    "UnknownTenant",
-    "add_tenant",
-    "change_tenant",
-    "create_key",
-    "create_tenant",
-    "get_tenant",
-    "list_keys",
-    "list_tenants",
-    "load_tenants",
-    "revoke_key",
-    "webhook_secret",
-]
 
 SECTION: Final = "tenants"
 """What every process has of them in memory."""
@@ -61,6 +41,10 @@ class StoredTenant:
     tenant: Tenant
     created_at: datetime
     changed: dict[str, Any]
+
+
+class UnknownTenant(Exception):
+    """No tenant has this id."""
 
 
 class TenantExists(Exception):

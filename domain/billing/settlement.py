@@ -103,6 +103,14 @@ def due_after_all(reserve: Movement, level: Level | None) -> Movement | None:
     return reserve._replace(kind=Kind.CHARGE, reserved=True)
 
 
+def left_over(reserve: Movement, record: Record) -> Iterator[Movement]:
+    """What ends a reservation that the message's own end did not know of, because nobody heard the
+    attempt's answer: `record` is the message's, which has ended."""
+    yield reserve._replace(kind=Kind.RELEASE, amount=-reserve.amount)
+    if any(_makes_due(reserve.rule, level) for level in _receipts(record, reserve.attempt)):
+        yield reserve._replace(kind=Kind.CHARGE, reserved=True)
+
+
 def _of_attempt(message: str, tenant: str, entry: Entry, record: Record) -> Iterator[Movement]:
     cost = entry.cost
     assert cost is not None
@@ -118,13 +126,15 @@ def _of_attempt(message: str, tenant: str, entry: Entry, record: Record) -> Iter
         return
     yield movement._replace(kind=Kind.RESERVE)
     yield movement._replace(kind=Kind.RELEASE, amount=cost.amount)
-    receipts = (
-        one.level
-        for one in record.timeline
-        if one.event is Event.RECEIPT and one.attempt == entry.attempt
-    )
-    if any(_makes_due(cost.rule, level) for level in receipts):
+    if any(_makes_due(cost.rule, level) for level in _receipts(record, entry.attempt)):
         yield movement._replace(reserved=True)
+
+
+def _receipts(record: Record, attempt: int) -> Iterator[Level | None]:
+    """The levels of an attempt's receipts, None for those of a failure."""
+    for entry in record.timeline:
+        if entry.event is Event.RECEIPT and entry.attempt == attempt:
+            yield entry.level
 
 
 def _makes_due(rule: Rule, level: Level | None) -> bool:

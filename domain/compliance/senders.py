@@ -38,10 +38,9 @@ COUNTRIES: Final[dict[str, Names]] = {
 }
 """By ISO 3166-1 alpha-2; a country that is not in it takes any name.
 
-As providers' guidelines for senders stated it in 2025 (AWS End User Messaging, "Supported countries
-and regions"; Twilio, "International support for Alphanumeric Sender ID"; GOV.UK Notify's table of
-international rates). They change with regulators: a route may know better, and a tenant's approved
-sender for a country goes before this table.
+A starting point, after GOV.UK Notify's table of international rates and common knowledge of 2025;
+it was not checked against every regulator, and they change their rules. Ask the carrier: a tenant's
+approved sender for a country goes before this table.
 """
 
 

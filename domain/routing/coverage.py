@@ -32,27 +32,34 @@ def stranded(
     # Only where something is taken away: a channel whose routes stay as they are strands nobody.
     kept = set(has)
     channels = {route.channel for route in had if route not in kept}
+    pairs = [(name, _Channel(had, name), _Channel(has, name)) for name in sorted(channels)]
     for tenant, rules in tenants:
-        for channel in channels:
-            if _covered(had, channel, tenant, rules, has_adapter) and not _covered(
-                has, channel, tenant, rules, has_adapter
-            ):
+        for channel, then, now in pairs:
+            if now.covers(tenant, rules, has_adapter):
+                continue
+            if then.covers(tenant, rules, has_adapter):
                 yield Stranded(tenant, channel)
 
 
-def _covered(
-    routes: Iterable[Route],
-    channel: str,
-    tenant: str,
-    rules: RoutingRules,
-    has_adapter: HasAdapter,
-) -> bool:
-    return any(
-        route.channel == channel
-        and route.enabled
-        and (not route.tenants or tenant in route.tenants)
-        and route.name not in rules.exclude
-        and (tenant in route.tenants or not rules.own_only)
-        and (route.kind is not Kind.ADAPTER or has_adapter(tenant, route.provider, channel))
-        for route in routes
-    )
+class _Channel:
+    """A channel's enabled routes: those for everybody, and those for each tenant that is named."""
+
+    def __init__(self, routes: Iterable[Route], channel: str) -> None:
+        self._open: list[Route] = []
+        self._of: dict[str, list[Route]] = {}
+        for route in routes:
+            if route.channel == channel and route.enabled:
+                if not route.tenants:
+                    self._open.append(route)
+                for tenant in route.tenants:
+                    self._of.setdefault(tenant, []).append(route)
+
+    def covers(self, tenant: str, rules: RoutingRules, has_adapter: HasAdapter) -> bool:
+        common = () if rules.own_only else self._open
+        return any(
+            route.name not in rules.exclude
+            and (
+                route.kind is not Kind.ADAPTER or has_adapter(tenant, route.provider, route.channel)
+            )
+            for route in (*self._of.get(tenant, ()), *common)
+        )

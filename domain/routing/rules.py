@@ -38,7 +38,7 @@ class RoutingRules(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     exclude: Names = ()
     weights: dict[RouteName, Annotated[int, msgspec.Meta(ge=1, le=1000)]] = {}
     own_only: bool = False
-    max_price: Annotated[Decimal, msgspec.Meta()] | None = None
+    max_price: Decimal | None = None
 
 
 NO_RULES = RoutingRules()

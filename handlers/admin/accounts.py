@@ -179,7 +179,12 @@ def accounts(where: Path | str) -> list[Operation]:
             "POST", one + "/entries", post_entry, body=EntryBody, answer=EntryView, status=201
         ),
         Operation(
-            "GET", PREFIX + "usage", show_usage, query=OperatorUsageQuery, answer=UsageReport
+            "GET",
+            PREFIX + "usage",
+            show_usage,
+            query=OperatorUsageQuery,
+            answer=UsageReport,
+            other_types=("text/csv",),
         ),
     ]
 

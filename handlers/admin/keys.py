@@ -19,7 +19,6 @@ from adapters.store.keys import (
     ApiKey,
     KeyEnded,
     UnknownKey,
-    UnknownTenant,
     change_key,
     create_key,
     get_key,
@@ -29,6 +28,7 @@ from adapters.store.keys import (
     revoke_key,
     rotate_key,
 )
+from adapters.store.tenants import UnknownTenant
 from domain.tenancy import EVERYTHING, Mode, Scope
 from handlers.admin.operation import Operation, answer
 from handlers.admin.problems import PREFIX, OperatorProblem

@@ -102,7 +102,10 @@ def _operation(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
         "responses": {
             str(operation.status): {
                 "description": "Success",
-                "content": {operation.media_type: {"schema": answer}},
+                "content": {
+                    operation.media_type: {"schema": answer},
+                    **{other: {"schema": {"type": "string"}} for other in operation.other_types},
+                },
             },
             "default": {
                 "description": "A problem: see `code`",

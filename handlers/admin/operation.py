@@ -21,7 +21,8 @@ class Operation(NamedTuple):
     """What a method does at a path. The endpoint's name and docstring document it.
 
     `body`, `query` and `answer` are msgspec structs (`body` may be a pydantic model); `status` is
-    that of success; `media_type` that of an answer which is no JSON.
+    that of success; `media_type` that of an answer which is no JSON, `other_types` those in which
+    it also comes, as text.
     """
 
     method: str
@@ -33,6 +34,7 @@ class Operation(NamedTuple):
     status: int = 200
     media_type: str = "application/json"
     body_required: bool = True
+    other_types: tuple[str, ...] = ()
 
 
 def routes(operations: Iterable[Operation]) -> list[Route]:

@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.store import senders as store
-from adapters.store.keys import UnknownTenant
 from adapters.store.senders import StoredSender
+from adapters.store.tenants import UnknownTenant
 from domain.channels import SenderProblem
 from domain.channels.sms import parse_sender
 from domain.compliance.senders import Sender, SenderStatus

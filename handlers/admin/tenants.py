@@ -14,12 +14,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.store.keys import UnknownTenant
 from adapters.store.tenant_settings import SettingsInvalid, complete
 from adapters.store.tenants import (
     StoredTenant,
     TenantExists,
     TenantIdInvalid,
+    UnknownTenant,
     add_tenant,
     change_tenant,
     get_tenant,

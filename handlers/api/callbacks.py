@@ -285,7 +285,7 @@ def add_routes(router: APIRouter, callbacks: Callbacks | None) -> None:
             limit=asked.limit + 1,
         )
         page = rows[: asked.limit]
-        cursor = _cursor(page[-1].number) if len(rows) > len(page) else None
+        cursor = _cursor(page[-1].created_at, page[-1].number) if len(rows) > len(page) else None
         return _answer(
             TellingPage([telling_view(row.message, row.telling) for row in page], cursor)
         )
@@ -408,7 +408,7 @@ def add_routes(router: APIRouter, callbacks: Callbacks | None) -> None:
 class _Asked(msgspec.Struct, frozen=True):
     state: str | None
     message: str | None
-    before: int | None
+    before: tuple[float, int] | None
     limit: int
 
 
@@ -482,18 +482,19 @@ def _query(request: Request) -> _Asked:
     return _Asked(state, message, None if cursor is None else _position(cursor), int(limit))
 
 
-def _cursor(number: int) -> str:
-    return base64.urlsafe_b64encode(b"%d" % number).decode().rstrip("=")
+def _cursor(created_at: float, number: int) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode((created_at, number))).decode().rstrip("=")
 
 
-def _position(cursor: str) -> int:
+def _position(cursor: str) -> tuple[float, int]:
     try:
         text = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
-    except (binascii.Error, ValueError):
+        position = msgspec.json.decode(text, type=tuple[float, int])
+    except (binascii.Error, ValueError, msgspec.MsgspecError):
         raise Problem("invalid_cursor") from None
-    if not text.isdigit() or len(text) > 18 or _cursor(int(text)) != cursor:
+    if abs(position[1]) >= 2**63 or _cursor(*position) != cursor:
         raise Problem("invalid_cursor")
-    return int(text)
+    return position
 
 
 def _actor(request: Request) -> str:

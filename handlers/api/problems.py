@@ -55,8 +55,8 @@ PROBLEMS: Final[dict[str, Kind]] = {
     "live_key_required": Kind(
         403,
         "Live key required",
-        "This is a test key: it sends test messages and looks at them. What is set up is set up for "
-        "live messages as well, and takes a live key.",
+        "This is a test key: it sends test messages and looks at them. What is set up is set up "
+        "for live messages as well, and takes a live key.",
     ),
     "tier_required": Kind(
         403,

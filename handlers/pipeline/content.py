@@ -34,7 +34,7 @@ class ContentLayer:
         if findings:
             refused = [finding for finding in findings if finding.action is Action.REFUSE]
             if refused:
-                raise _refused(refused)
+                raise _refused(refused, templated=order.template is not None)
         if content is not order.content:
             draft.order = msgspec.structs.replace(order, content=content)
         if findings:
@@ -44,11 +44,16 @@ class ContentLayer:
         return _PASS if content is order.content else _ECONOMICAL
 
 
-def _refused(findings: list[Finding]) -> Problem:
+def _refused(findings: list[Finding], *, templated: bool) -> Problem:
+    """`templated` content is at fault where the request names its template."""
     return Problem(
         "content_refused",
         errors=[
-            FieldError(finding.code, finding.detail, f"/content/{finding.field}")
+            FieldError(
+                finding.code,
+                finding.detail,
+                "/template" if templated else f"/content/{finding.field}",
+            )
             for finding in findings
         ],
     )

@@ -9,6 +9,7 @@ from infra.bench.scenarios import (
     adapter_hot_swap,
     adapter_isolation,
     adapter_overhead,
+    callbacks,
     carrier_down,
     durable_path,
     early_receipts,
@@ -39,7 +40,6 @@ SCENARIOS: dict[str, Scenario] = {
         pool_kill,
         carrier_down,
         mixed_faults,
-        ledger,
         adapter_overhead,
         adapter_concurrency,
         adapter_hot_swap,
@@ -49,6 +49,8 @@ SCENARIOS: dict[str, Scenario] = {
         routing,
         suppression,
         noisy_tenant,
+        callbacks,
+        ledger,
     )
 }
 """By name, in the order in which they are listed."""

@@ -83,7 +83,7 @@ class DatabaseClient:
         status, answer = asyncio.run(self._asked(scope, content))
         if status >= 300:
             raise ApiError.of(status, answer)
-        decoded: Json = msgspec.json.decode(answer)
+        decoded: Json = msgspec.json.decode(answer) if answer else {}
         return decoded
 
     def close(self) -> None:

@@ -124,7 +124,7 @@ class ApiClient:
         if response.status >= 300:
             raise ApiError.of(response.status, answer)
         try:
-            decoded = json.loads(answer)
+            decoded = {} if response.status == 204 else json.loads(answer)
         except ValueError:
             raise ApiError(f"{self._base} does not answer as Hermes does.") from None
         assert isinstance(decoded, dict)

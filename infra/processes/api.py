@@ -62,9 +62,7 @@ async def api(settings: Settings) -> AsyncIterator[AsgiApp]:
             managing(settings, sections, engine) as callbacks,
             forgetting(settings, directory) as erasures,
             checking(settings, sections, log, engine) as checks,
-            api_routing(
-                settings, sections, directory, prices, ours.registry, pressure
-            ) as routing,
+            api_routing(settings, sections, directory, prices, ours.registry, pressure) as routing,
         ):
             unread = sections.register(UNREAD, count_unread)
             webhooks = Webhooks(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
+from adapters.billing.leftovers import settle_for_ever
 from adapters.billing.lists import PriceLists
 from adapters.billing.spending import Spending
 from handlers.delivery.charging import Charging
@@ -19,3 +21,16 @@ async def charging(settings: Settings, lists: PriceLists) -> AsyncIterator[Charg
         yield Charging(lists, spending)
     finally:
         await spending.close()
+
+
+@asynccontextmanager
+async def settling(settings: Settings) -> AsyncIterator[None]:
+    """Ends reservations that no message's end knew of. One process is enough; several do no
+    harm."""
+    task = asyncio.create_task(settle_for_ever(settings.database))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

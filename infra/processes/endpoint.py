@@ -30,7 +30,7 @@ from handlers.delivery.sandbox import create_sandbox_delivery
 from handlers.inbound import create_inbound
 from handlers.reports import create_adapter_reports
 from infra.processes.adapters import adapters, metrics
-from infra.processes.billing import charging
+from infra.processes.billing import charging, settling
 from infra.processes.callbacks import telling
 from infra.processes.routing import shared_quality
 from infra.processes.serving import AsgiApp, beside, main
@@ -53,6 +53,7 @@ async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
             telling(settings, sections, callbacks) as told,
             message_log(settings, told.outbox) as log,
             charging(settings, PriceLists(sections)) as charges,
+            settling(settings),
             shared_quality(settings) as quality,
         ):
             begun = begun_before(attempts)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adapters.store.keys import UnknownTenant
 from adapters.store.sections import Sections
-from adapters.store.tenants import get_tenant
+from adapters.store.tenants import UnknownTenant, get_tenant
 from adapters.suppression.hashing import Hasher
 from adapters.suppression.index import ListLoader
 from adapters.suppression.jobs import ImportJobs

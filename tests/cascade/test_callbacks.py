@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -12,9 +13,10 @@ import pytest
 from aiohttp import web
 
 from adapters.callbacks.endpoints import EndpointStore
-from domain.callback import ENDS, EventType
+from domain.callback import ENDS, CallbackEvent, EventType, MessageEnded, StatusCallback
 from domain.failures import FailureCode
 from domain.message import Level
+from domain.timeline import Status
 from tests.cascade.channels import failed, taken
 from tests.cascade.world import TENANT, Cascade, email, order, receipt, sms
 from tests.waiting import eventually
@@ -28,6 +30,7 @@ class Listener:
 
     heard: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     failures: int = 0
+    url: str = ""
 
     async def hear(self, request: web.Request) -> web.Response:
         if self.failures:
@@ -52,7 +55,7 @@ async def listener(stage: Any) -> AsyncIterator[Listener]:
     runner = web.AppRunner(server)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}/told"
+    url = made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/told"
     store = EndpointStore(stage.backstage.database, stage.backstage.sealer)
     everything = ENDS | {EventType(name) for name in TELL} | {EventType.LATE_RECEIPT}
     endpoint, _ = await asyncio.to_thread(store.create, TENANT, url, everything, "", "test")
@@ -118,3 +121,26 @@ async def test_an_endpoint_that_fails_is_told_by_the_objects_own_timer(
     )
     scheduled = "SELECT id FROM sys_invocation WHERE target_service_name = 'CallbackEndpoint'"
     await eventually(lambda: not cascade.restate.query(scheduled), pause=0.05)
+
+
+async def test_a_message_from_before_there_were_endpoints_is_told_once(
+    cascade: Cascade, listener: Listener
+):
+    now = datetime.now(UTC)
+    callback = StatusCallback(
+        "msg_old.ended",
+        TENANT,
+        listener.url,
+        CallbackEvent("message.sent", now, MessageEnded("msg_old", Status.SENT)),
+    )
+    url = f"{cascade.restate.ingress}/restate/send/OlderMessages/end"
+    for _ in range(2):
+        body = msgspec.json.encode(callback)
+        answer = await cascade.http.post(
+            url, content=body, headers={"content-type": "application/json"}
+        )
+        assert answer.status_code == 202
+    await eventually(lambda: listener.about("msg_old"))
+    waiting = "SELECT id FROM sys_invocation WHERE status != 'completed'"
+    await eventually(lambda: not cascade.restate.query(waiting), pause=0.05)
+    assert listener.about("msg_old") == ["message.sent"]

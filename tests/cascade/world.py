@@ -15,6 +15,7 @@ from urllib.parse import quote
 import httpx
 import msgspec
 import restate
+from restate.serde import BytesSerde
 
 from adapters.callbacks.endpoints import Directory, EndpointStore, follow
 from adapters.callbacks.events import EventStore
@@ -117,6 +118,7 @@ class Backstage:
                     create_message_object(log, journal_retention=RETENTION),
                     create_callback_endpoint(pump),
                     create_status_callback(events),
+                    older_messages(),
                     create_sandbox_delivery(),
                     *self.channels.services(),
                 ]
@@ -126,6 +128,18 @@ class Backstage:
             await log.close()
             await events.close()
             sections.close()
+
+
+def older_messages() -> restate.Service:
+    """Stands for messages that began before there were endpoints: they hand their callback over at
+    their end, as they did."""
+    older = restate.Service("OlderMessages")
+
+    @older.handler(input_serde=BytesSerde())
+    async def end(ctx: restate.Context, callback: bytes) -> None:
+        ctx.generic_send("StatusCallback", "deliver", callback)
+
+    return older
 
 
 def sms(timeout: float = 20.0, **facts: Any) -> Step:

@@ -75,6 +75,7 @@ def test_the_api_keeps_to_its_document(hermes, api, tmp_path):
     )
     report = done.stdout[-20_000:] + done.stderr[-2_000:]
     assert done.returncode == 0, report
+    sys.stdout.write(report[report.find("= SUMMARY =") :])  # for `pytest -s`
     asked = re.search(r"(\d+) generated", done.stdout)
     assert asked is not None, report
     assert int(asked[1]) > SECONDS, report

@@ -58,9 +58,9 @@ CREATE INDEX callback_events_due ON callback_events (endpoint, due_at, number) W
 
 CREATE INDEX callback_events_by_message ON callback_events (message, endpoint, number);
 
-CREATE INDEX callback_events_by_time ON callback_events (endpoint, number);
+CREATE INDEX callback_events_by_time ON callback_events (endpoint, created_at, number);
 
-CREATE INDEX callback_events_given_up ON callback_events (endpoint, number) WHERE due_at IS NULL AND delivered = 0;
+CREATE INDEX callback_events_given_up ON callback_events (endpoint, created_at, number) WHERE due_at IS NULL AND delivered = 0;
 
 CREATE TABLE templates (
     tenant TEXT NOT NULL,

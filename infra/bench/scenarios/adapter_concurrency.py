@@ -1,4 +1,8 @@
-"""[adapter-concurrency] Many messages at once, and a provider that takes its time."""
+"""[adapter-concurrency] Many messages at once, and a provider that takes its time.
+
+Of the CPU the best round counts: what else the machine does makes a round dearer, never cheaper. Of
+the times it is the worst.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ _ROUNDS = 5
 _LATENCY = 100.0
 
 SECONDS = below(f"the slowest of {_ROUNDS} rounds of {_CALLS} calls", 0.4, "s")
-CPU = at_most("CPU of the process a call", 0.6, "ms")
+CPU = at_most("CPU of the process a call, in the best round", 0.6, "ms")
 LATE = at_most("p99 of what other handlers wait for the loop meanwhile", 10, "ms")
 MEMORY = at_most("memory for those in flight", 400, "MB")
 LOST = exactly("lost messages", 0)
@@ -58,19 +62,20 @@ async def _measure(run: Run, port: int) -> Sequence[Check]:
         waits: list[float] = []
         wrong = 0
         probe = asyncio.create_task(_probe(waits))
-        cpu = time.process_time()
+        cpu: list[float] = []
         for _ in range(_ROUNDS):
+            began = time.process_time()
             took, refused = await _round(running)
+            cpu.append(time.process_time() - began)
             seconds.append(took)
             wrong += refused
-        cpu = time.process_time() - cpu
         probe.cancel()
         memory = psutil.Process().memory_info().rss - before
     await egress.close()
     late = percentile(waits, 99)
     return (
         SECONDS.check(max(seconds)),
-        CPU.check(cpu / (_ROUNDS * _CALLS) * 1e3),
+        CPU.check(min(cpu) / _CALLS * 1e3),
         LATE.check(None if late is None else late * 1e3),
         MEMORY.check(memory / 1e6),
         LOST.check(wrong),

@@ -16,16 +16,16 @@ KILLS = 8
 
 def _bars(kind: str) -> tuple[Bar, ...]:
     return (
-        at_least(f"{kind}: messages", MESSAGES),
-        at_least(f"{kind}: processes killed with -9", KILLS),
-        at_least(f"{kind}: answers that were lost and asked for again", 1),
-        at_least(f"{kind}: attempts of unknown outcome", 1),
-        at_least(f"{kind}: attempts refused for want of money", 1),
-        exactly(f"{kind}: answers that were others the second time", 0),
-        exactly(f"{kind}: attempts that the ledger has otherwise than our count", 0),
-        exactly(f"{kind}: what the accounts are off by", 0, "EUR"),
-        exactly(f"{kind}: accounts overdrawn", 0),
-        exactly(f"{kind}: faults that `hermes accounts check` finds", 0),
+        at_least(f"messages, {kind}", MESSAGES),
+        at_least(f"processes killed with -9, {kind}", KILLS),
+        at_least(f"answers that were lost and asked for again, {kind}", 1),
+        at_least(f"attempts of unknown outcome, {kind}", 1),
+        at_least(f"attempts refused for want of money, {kind}", 1),
+        exactly(f"answers that were others the second time, {kind}", 0),
+        exactly(f"lost, doubled or wrong charges, {kind}", 0),
+        exactly(f"what the accounts are off by, {kind}", 0, "EUR"),
+        exactly(f"accounts overdrawn, {kind}", 0),
+        exactly(f"faults that `hermes accounts check` finds, {kind}", 0),
     )
 
 

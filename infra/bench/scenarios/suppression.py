@@ -40,7 +40,7 @@ LOOK = at_most("look, p99", 100, "µs")
 MEMORY = at_most("memory of a process that looks", 200, "MB")
 WRITER = at_most("memory of the import, at most", 200, "MB")
 CHANGE = at_most("a change's way to another process", 1.0, "s")
-WRONG = exactly("addresses that were found wrongly, or not", 0)
+WRONG = exactly("lost entries, and found ones that are none", 0)
 REFUSED = exactly("lines that were refused", 0)
 
 

@@ -20,6 +20,10 @@ ASKED_FOR = [
     "adapter-isolation",
     "pipeline",
     "routing",
+    "suppression",
+    "noisy-tenant",
+    "callbacks",
+    "ledger",
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,8 +11,10 @@ import msgspec
 import pytest
 
 from adapters.billing.check import check
+from adapters.billing.leftovers import settle_leftovers
 from adapters.store.attempts import SqliteAttemptJournal
 from adapters.store.message_log import SqliteMessageLog
+from adapters.store.schema import open_store
 from domain.billing.cost import Cost, Rule
 from domain.delivery import DeliveryRequest, Submission, SubmissionState
 from domain.failures import Failure, FailureCode
@@ -281,3 +284,29 @@ async def test_an_end_that_is_written_twice_is_charged_once(money: Money, proces
         await process.end(told(answer), receipt(Level.DELIVERED))
     await process.spending.flush()
     assert money.state("acme").balance == 930
+
+
+@pytest.mark.parametrize(
+    ("receipts", "bill"),
+    [
+        ([], [("release", 70), ("reserve", -70)]),
+        ([Level.DELIVERED], [("charge", -70), ("release", 70), ("reserve", -70)]),
+    ],
+)
+async def test_a_reservation_whose_answer_nobody_heard(
+    money: Money, process: Process, receipts, bill
+):
+    """The step's time was over before the answer: the record knows of no cost."""
+    money.price(70, Rule.DELIVERED)
+    process.answers = [TAKEN]
+    await process.deliver()
+    assert await process.bill() == [("reserve", -70)]
+    now = NOW.timestamp()
+    with closing(open_store(money.where, "hermes")) as database:
+        # Not while the message is under way, nor just after its end.
+        assert settle_leftovers(database, now - 60, now + 60, now + 7200) == 0
+        await process.end(told(UNKNOWN), *map(receipt, receipts), status=Status.FAILED)
+        assert settle_leftovers(database, now - 60, now + 60, now + 60) == 0
+        assert settle_leftovers(database, now - 60, now + 60, now + 7200) == 1
+        assert settle_leftovers(database, now - 60, now + 60, now + 7200) == 0
+    assert await process.bill() == bill

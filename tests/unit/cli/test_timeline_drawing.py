@@ -129,7 +129,8 @@ def test_a_choice_stands_before_its_attempt_and_behind_its_step():
     assert drawn(Timeline(routed), 96).splitlines()[4:] == [
         "    0.004 s  ┌ sms      step 1 of 2, up to 3 s",
         "    0.004 s  │          route a: cheapest · b: dearer",
-        "    0.021 s  │          route dk (0.01, 98% delivered): those before it have no room · tdc: no",
+        "    0.021 s  │          route dk (0.01, 98% delivered): those before it have no room"
+        " · tdc: no",
         "             │          room · and 3 more",
         "    0.021 s  │          telia took it",
     ]

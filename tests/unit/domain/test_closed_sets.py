@@ -9,7 +9,7 @@ import pytest
 
 from adapters.smpp.carriers.outcomes import FAILED_STATES, LEVELS, REFUSALS, THROTTLES, meaning
 from adapters.smpp.protocol.constants import MessageState
-from domain.callback import callback_for
+from domain.callback import ENDS, PROGRESS, EventType, end_of
 from domain.channels import CHANNELS
 from domain.delivery import Cancel, Receipt, Signal, delivery_service
 from domain.failures import POLICIES, Failure, FailureCode
@@ -36,13 +36,18 @@ def test_which_statuses_are_final():
 
 @pytest.mark.parametrize("status", [status for status in Status if status.terminal])
 def test_every_final_status_has_a_callback(status: Status):
-    order = MessageOrder(
-        "acme", {}, Content(""), (), NOW, NOW, status_callback="https://example.com"
-    )
+    order = MessageOrder("acme", {}, Content(""), (), NOW, NOW)
     record = Record(status, [], failure=Failure(FailureCode.TIMEOUT), ended_at=NOW)
-    callback = callback_for("msg_1", order, record)
+    callback = end_of("msg_1", order, record)
     assert callback.event.type == f"message.{status.value}"
     assert callback.id == "msg_1.ended"
+
+
+@pytest.mark.parametrize("event", EventType)
+def test_every_callback_event_has_its_moment_and_its_meaning(event: EventType):
+    moments = [event in ENDS, event in PROGRESS.values(), event is EventType.LATE_RECEIPT]
+    assert moments.count(True) == 1
+    assert event.meaning
 
 
 def test_every_category_has_a_time_to_live():

@@ -118,3 +118,12 @@ def test_no_header_can_be_smuggled_in(request_for, wrong):
         return
     assert "Bcc" not in mail
     assert b"\nBcc:" not in octets
+
+
+def test_a_long_link_to_unsubscribe_stays_whole(request_for):
+    """Encoded words, by which the library would fold it, are no address to any program."""
+    link = f"https://hermes.example/unsubscribe/{'x' * 300}"
+    sender = "Hermes <noreply@hermes.example>"
+    octets = compose(request_for(), sender, "hermes.example", AT, link).as_bytes()
+    assert f"List-Unsubscribe:\r\n <{link}>\r\n".encode() in octets
+    assert b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" in octets

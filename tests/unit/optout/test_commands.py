@@ -61,6 +61,12 @@ def test_the_keyword_of_a_shared_number_may_stand_beside_it(text):
     assert said.command is Command.STOP
 
 
+def test_a_route_whose_keyword_is_the_command():
+    said = read("Stop.", "STOP")
+    assert said is not None
+    assert said.command is Command.STOP
+
+
 @pytest.mark.parametrize("text", ["ACME", "globex stop", "acme stop acme", "acme please stop"])
 def test_and_nothing_else(text):
     assert read(text, "ACME") is None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from domain.content_rules import (
     CODES,
@@ -270,3 +272,36 @@ def test_no_text_takes_long_to_check(text: str):
     began = time.process_time()
     check(WORDS, Content(text), Category.OTP, SMS)
     assert time.process_time() - began < 1.0
+
+
+PIECES = [
+    "https://",
+    "www.",
+    "bit.ly",
+    "/",
+    "@",
+    "\\",
+    "{{",
+    "}}",
+    "%s",
+    "href=",
+    "[",
+    ".",
+    " ",
+    "é",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=5), max_size=20).map("".join))
+def test_any_text_can_be_checked(text: str):
+    rules = ContentRules(
+        max_segments=1,
+        encoding=Encoding.ECONOMICAL,
+        links=HOSTS.links,
+        keywords=WORDS.keywords,
+    )
+    content = Content(text, subject=text, html=text, variants={"push": Variant(text, text)})
+    checked = check(rules, content, Category.OTP, frozenset({"sms", "email", "push"}))
+    assert {finding.code for finding in checked.findings} <= set(CODES)
+    again = check(rules, checked.content, Category.OTP, frozenset({"sms", "email", "push"}))
+    assert again.content == checked.content

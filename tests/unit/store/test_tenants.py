@@ -18,7 +18,6 @@ from adapters.store.directory import SqliteKeyRing
 from adapters.store.keys import (
     KeyEnded,
     UnknownKey,
-    UnknownTenant,
     change_key,
     create_key,
     get_key,
@@ -31,6 +30,7 @@ from adapters.store.tenant_settings import SettingsInvalid, complete
 from adapters.store.tenants import (
     TenantExists,
     TenantIdInvalid,
+    UnknownTenant,
     add_tenant,
     change_tenant,
     create_tenant,

@@ -123,6 +123,16 @@ async def test_the_timeline_says_which_template_made_the_message(api: Api):
     ] == [("change", "template_rendered", "visit 1 in en")]
 
 
+async def test_what_the_content_rules_refuse_is_the_templates(api: Api):
+    await api.made()
+    values = {**VALUES, "name": "{{first_name}}"}
+    answer = await api.send(template={"name": "visit", "variables": values})
+    assert (answer.status_code, answer.json()["code"]) == (422, "content_refused")
+    assert [(e["code"], e["pointer"]) for e in answer.json()["errors"]] == [
+        ("unfilled_placeholder", "/template")
+    ]
+
+
 async def test_the_recipients_language_is_taken_unless_the_message_names_one(api: Api):
     await api.made()
     asked = {"name": "visit", "variables": VALUES}
