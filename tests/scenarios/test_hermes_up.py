@@ -112,7 +112,9 @@ def test_second_start_takes_seconds_and_keeps_the_data(terminal):
     waiting = {"to": {"sms": "+4520109902"}, "content": {"text": "Hi"}, "ttl": 600}
     kept = terminal.api("POST", "/v1/messages", json=waiting)["id"]
     until(lambda: terminal.api("GET", f"/v1/messages/{sent}")["status"] == "sent")
-    until(lambda: len(terminal.api("GET", f"/v1/messages/{kept}")["timeline"]) > 2)
+    until(
+        lambda: terminal.api("GET", f"/v1/messages/{kept}")["timeline"][-1]["event"] == "submitted"
+    )
     keys = (terminal.data_dir / "demo-keys.json").read_text()
     terminal.end(signal.SIGINT)
 
@@ -121,7 +123,8 @@ def test_second_start_takes_seconds_and_keeps_the_data(terminal):
     assert terminal.api("GET", f"/v1/messages/{sent}")["status"] == "sent"
     message = terminal.api("GET", f"/v1/messages/{kept}")
     assert message["status"] == "processing"
-    assert [entry["event"] for entry in message["timeline"]] == ["accepted", "step", "submitted"]
+    happened = [entry["event"] for entry in message["timeline"] if entry["event"] != "verdict"]
+    assert happened == ["accepted", "step", "submitted"]
     terminal.end(signal.SIGINT)
 
 
