@@ -8,7 +8,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from adapters.store.sections import POLL
+
 T = TypeVar("T")
+_LEEWAY = 0.3
 
 
 def until(probe: Callable[[], T], within: float = 15.0, pause: float = 0.02) -> T:
@@ -21,6 +24,15 @@ def until(probe: Callable[[], T], within: float = 15.0, pause: float = 0.02) -> 
         assert time.monotonic() < deadline, f"not within {within} s; last answer: {answer!r}"
         time.sleep(pause)
     return answer
+
+
+def known_everywhere() -> None:
+    """Wait until every process works with what was just changed in the database.
+
+    That is promised within a second (`adapters/store/sections.py`), and a process that cannot be
+    asked what it knows leaves nothing to look at.
+    """
+    time.sleep(2 * POLL + _LEEWAY)
 
 
 async def eventually(

@@ -356,9 +356,11 @@ def late(receipt: Receipt, record: Record | None) -> Entry:
     """The timeline entry of a receipt that came after the end, and stands after it: providers'
     clocks differ, and some tell whole seconds."""
     ended_at = record.ended_at if record is not None else None
+    told = record.timeline if record is not None else []
     return Entry(
         receipt.at if ended_at is None else max(receipt.at, ended_at),
         Event.RECEIPT,
+        channel=next((e.channel for e in told if e.attempt == receipt.attempt), None),
         attempt=receipt.attempt,
         provider=receipt.provider,
         level=receipt.level,

@@ -264,7 +264,7 @@ def attempts(message, channel):
     return {
         entry["attempt"]
         for entry in message["timeline"]
-        if entry["event"] in told and entry["channel"] == channel
+        if entry["event"] in told and entry.get("channel") == channel
     }
 
 

@@ -15,7 +15,7 @@ from adapters.store.schema import open_store
 from domain.billing.cost import Rule
 from domain.billing.prices import PriceRow
 from tests.scenarios.driver import Driver, email, entry, mailbox, number, sms
-from tests.waiting import until
+from tests.waiting import known_everywhere, until
 
 ON_SUBMISSION, ON_DELIVERY, MAIL = 7_500, 9_000, 200
 
@@ -91,6 +91,7 @@ def test_what_messages_cost_from_their_prices_to_the_check(hermes):
         return answer if answer.status_code == 402 else None
 
     assert until(refused).json()["code"] == "account_empty"
+    known_everywhere()
 
     # The provider took it and the person did not get it: owed all the same, and so is the mail.
     message = settled(

@@ -11,7 +11,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from tests.scenarios.driver import TERMINAL, email, mailbox, number, sms
-from tests.waiting import until
+from tests.waiting import known_everywhere, until
 
 PROGRESS = ["message.submitted", "message.attempt_failed"]
 ENDS = ["message.sent", "message.delivered", "message.failed", "message.expired"]
@@ -129,6 +129,7 @@ def test_an_endpoint_that_fails_once_is_told_later_and_still_in_order(hermes, re
 def test_an_endpoint_that_was_disabled_is_told_what_waited(hermes, receiver, endpoint):
     path = f"/v1/callbacks/{endpoint['id']}"
     hermes.request("PATCH", path, json={"enabled": False})
+    known_everywhere()
     messages = [hermes.send(sms(), to_sms=number()) for _ in range(5)]
     for message in messages:
         hermes.ended(message)
