@@ -120,7 +120,21 @@ async def compare(
     world: World, operation: Operation, theirs: Ids, ask: Any
 ) -> tuple[list[str], Answered]:
     """What tells `theirs` from what does not exist, and the answer about theirs. `ask` makes the
-    request for some ids."""
+    request for some ids.
+
+    Now and then a request does something for all of them, as noting when a key was last used. So
+    calls that differ are looked at once more: those of a leak differ every time.
+    """
+    found, answer = await compared(world, operation, theirs, ask)
+    if any(": calls " in each for each in found):
+        found, answer = await compared(world, operation, theirs, ask)
+    return found, answer
+
+
+async def compared(
+    world: World, operation: Operation, theirs: Ids, ask: Any
+) -> tuple[list[str], Answered]:
+    """See `compare`: one look."""
     await ask(ghost(theirs, 0))
     answer = await ask(theirs)
     nobodys = [(ids, await ask(ids)) for ids in (ghost(theirs, 1), ghost(theirs, 2))]

@@ -139,10 +139,10 @@ async def test_our_egress_gets_an_access_token_and_sends(start):
                 HttpRequest(
                     "POST",
                     f"https://fcm.googleapis.com/v1/projects/{own['project_id']}/messages:send",
-                    [
+                    (
                         ("authorization", "Bearer {{token:firebase}}"),
                         ("content-type", "application/json"),
-                    ],
+                    ),
                     json.dumps({"message": {"token": f"device-{count}"}}),
                 )
             )
