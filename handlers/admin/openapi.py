@@ -123,18 +123,21 @@ def _operation(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
     elif operation.body is not None:
         found["requestBody"] = _body("application/json", schemas[operation.body])
         found["requestBody"]["required"] = operation.body_required
+    elif operation.upload is not None:
+        found["requestBody"] = _body(operation.upload, {"type": "string"})
     return found
 
 
 def _parameters(query: type[msgspec.Struct], schemas: _Schemas) -> list[dict[str, Any]]:
     _, found = msgspec.json.schema_components([query], ref_template=_SCHEMAS + "{name}")
-    described = found.pop(query.__name__)["properties"]
+    own = found.pop(query.__name__)
+    described, required = own["properties"], own.get("required", ())
     schemas.components |= found
     return [
         {
             "name": name,
             "in": "query",
-            "required": False,
+            "required": name in required,
             "description": one.pop("description", name),
             "schema": one,
         }

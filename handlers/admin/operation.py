@@ -20,9 +20,9 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 class Operation(NamedTuple):
     """What a method does at a path. The endpoint's name and docstring document it.
 
-    `body`, `query` and `answer` are msgspec structs (`body` may be a pydantic model); `status` is
-    that of success; `media_type` that of an answer which is no JSON, `other_types` those in which
-    it also comes, as text.
+    `body`, `query` and `answer` are msgspec structs (`body` may be a pydantic model); `upload` is
+    the media type of a body that is a text and no JSON. `status` is that of success; `media_type`
+    that of an answer which is no JSON, `other_types` those in which it also comes, as text.
     """
 
     method: str
@@ -35,6 +35,7 @@ class Operation(NamedTuple):
     media_type: str = "application/json"
     body_required: bool = True
     other_types: tuple[str, ...] = ()
+    upload: str | None = None
 
 
 def routes(operations: Iterable[Operation]) -> list[Route]:

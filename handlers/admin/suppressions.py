@@ -14,7 +14,7 @@ from domain.tenancy import TENANT_ID
 from handlers.admin.operation import Operation, answer
 from handlers.admin.problems import PREFIX
 from handlers.admin.requests import actor, body_of, query_of
-from handlers.api.suppression_requests import DEFAULT_LIMIT, MOST, SuppressionDesk
+from handlers.api.suppression_requests import CSV, DEFAULT_LIMIT, MOST, SuppressionDesk
 from handlers.api.suppression_shapes import (
     ImportView,
     RemovedSuppression,
@@ -124,6 +124,7 @@ def suppressions(desk: SuppressionDesk) -> list[Operation]:
             query=_File,
             answer=ImportView,
             status=202,
+            upload=CSV,
         ),
         Operation("GET", path + "/imports/{id}", look_at_import, query=_Whose, answer=ImportView),
         Operation(
