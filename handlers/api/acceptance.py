@@ -83,6 +83,7 @@ async def accept(services: Services, submission: Submission) -> Acceptance:
 
 
 async def _take(services: Services, submission: Submission) -> Acceptance:
+    _turn_away(services, submission)
     now = services.clock()
     draft = _draft(services, submission, fresh_id(now, os.urandom(RANDOMNESS)), now, None)
     order = await _admitted(services, draft)
@@ -102,6 +103,7 @@ async def _take_once(services: Services, submission: Submission, key: str) -> Ac
     listed = await services.log.get(message_id)
     if listed is not None:
         return _replay(message_id, listed.order, fingerprint)
+    _turn_away(services, submission)
     draft = _draft(services, submission, message_id, services.clock(), fingerprint)
     order = await _admitted(services, draft)
     new = await services.engine.start(
@@ -142,6 +144,27 @@ def _draft(
     )
 
 
+def _turn_away(services: Services, submission: Submission) -> None:
+    """Refuse what its queue has no room for, before the layers look at it: a flood is little else,
+    and must not take the time of those who have room.
+
+    Only where it is plain that the message would go into a queue of ours. Raises Problem.
+    """
+    body, principal = submission.body, submission.principal
+    if principal.mode is not Mode.LIVE or body.send_at is not None:
+        return
+    if body.plan is not None:
+        channel, named = body.plan[0].channel, body.plan[0].provider
+    elif len(body.to) == 1:
+        [channel], named = body.to, None
+    else:
+        return
+    after = services.pressure.excess(principal.tenant, channel, body.category)
+    # A way past the queue may be there: the router knows.
+    if after > 0 and services.providers.choose(principal.tenant, channel, named) == ():
+        raise _no_room(services, channel, after)
+
+
 async def _admitted(services: Services, draft: Draft) -> MessageOrder:
     """The order, once it may be handed over; its times count from then.
 
@@ -164,15 +187,18 @@ async def _admitted(services: Services, draft: Draft) -> MessageOrder:
     after = await services.pressure.admit(order.tenant, order.plan[0].channel, order.category)
     if after > 0:
         services.pipeline.give_back(draft)
-        seconds = math.ceil(min(max(after, 1), _LONGEST_RETRY_AFTER))
-        headers = {"Retry-After": str(seconds)}
-        standstill = services.pressure.standstill(order.plan[0].channel)
-        if standstill is not None:
-            detail = f"No carrier takes messages now: {standstill}. Nothing was accepted."
-            raise Problem("carriers_down", detail, headers=headers)
-        raise Problem("queue_full", headers=headers)
+        raise _no_room(services, order.plan[0].channel, after)
     now = services.clock()
     return orders.later(order, now) if now - order.accepted_at > _PAUSED else order
+
+
+def _no_room(services: Services, channel: str, after: float) -> Problem:
+    headers = {"Retry-After": str(math.ceil(min(max(after, 1), _LONGEST_RETRY_AFTER)))}
+    standstill = services.pressure.standstill(channel)
+    if standstill is not None:
+        detail = f"No carrier takes messages now: {standstill}. Nothing was accepted."
+        return Problem("carriers_down", detail, headers=headers)
+    return Problem("queue_full", headers=headers)
 
 
 def _goes_to_a_queue_of_ours(order: MessageOrder) -> bool:

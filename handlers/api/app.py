@@ -121,10 +121,10 @@ def create_app(
     """The ASGI application. It owns none of its ports: the caller opens and closes them.
 
     `clock` gives aware UTC times. `pressure` says how long the queues are, `tenants` what is set
-    for each, and `pipeline` has the layers that a message goes through. Without one it goes through
-    those that need no store, with `providers` for its steps, and `allow_private_callbacks` admits
-    http and private hosts in `status_callback`, for development; `webhooks` is the providers'
-    door, `adapters` the tenants' changes to their adapters, `callbacks` their endpoints,
+    for each, `providers` what a step may take, and `pipeline` has the layers that a message goes
+    through. Without one it goes through those that need no store, and `allow_private_callbacks`
+    admits http and private hosts in `status_callback`, for development; `webhooks` is the
+    providers' door, `adapters` the tenants' changes to their adapters, `callbacks` their endpoints,
     `erasures` what forgets people. `billing` has their accounts and `senders` their senders;
     `router` puts a step's providers in order, `explainer` says how
     it would.
@@ -137,6 +137,7 @@ def create_app(
         limits=limits or Limits(),
         pressure=pressure or NoPressure(),
         tenants=tenants or NoSettings(),
+        providers=providers or OwnServices(),
         pipeline=pipeline
         or in_order(
             providers=providers or OwnServices(), private_callbacks=allow_private_callbacks

@@ -76,7 +76,7 @@ class ContentBody(_Body):
             Annotated[str, Field(max_length=4096)],
         ],
         Field(max_length=50),
-    ] = Field(default={}, description="For the app that a push reaches.")
+    ] = Field(default_factory=dict, description="For the app that a push reaches.")
 
 
 class StepBody(_Body):
@@ -139,7 +139,7 @@ class TemplateUseBody(_Body):
         examples=["da-DK"],
     )
     variables: Annotated[dict[str, Any], Field(max_length=100)] = Field(
-        default={},
+        default_factory=dict,
         description="A value for each variable: of its type, as the template declares it.",
         examples=[{"name": "Anna", "day": "2026-01-31"}],
     )
@@ -207,7 +207,9 @@ class MessageBody(_Body):
             Annotated[str, Field(max_length=500)],
         ],
         Field(max_length=MAX_METADATA),
-    ] = Field(default={}, description="Your own labels, returned and filtered by, never sent.")
+    ] = Field(
+        default_factory=dict, description="Your own labels, returned and filtered by, never sent."
+    )
 
 
 class BatchBody(_Body):

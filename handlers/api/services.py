@@ -15,6 +15,7 @@ from domain.ports import (
     MessageLog,
     Pressure,
     Principal,
+    ProviderChoice,
     TenantDirectory,
 )
 from domain.tenancy import Tenant
@@ -46,6 +47,10 @@ class Limits:
 
 class NoPressure:
     """Where nobody counts: nothing ever waits."""
+
+    def excess(self, tenant: str, channel: str, category: Category) -> float:
+        """See `domain.ports.Pressure`."""
+        return 0.0
 
     async def admit(self, tenant: str, channel: str, category: Category) -> float:
         """See `domain.ports.Pressure`."""
@@ -103,10 +108,9 @@ class NoLimiter:
 @dataclass(frozen=True, slots=True)
 class Services:
     """The ports, the clock (aware UTC times), the layers that a message goes through, and the
-    limits. `followed` gives what a tenant's messages have to tell on their way
-    (`MessageOrder.tell`), `penniless` says whose account is empty,
-    `limiter` who is
-    turned away before its request is read."""
+    limits. `providers` says what a step may take, `followed` what a tenant's messages have to tell
+    on their way (`MessageOrder.tell`), `penniless` whose account is empty, `limiter` who is turned
+    away before its request is read."""
 
     keys: KeyRing
     log: MessageLog
@@ -115,6 +119,7 @@ class Services:
     limits: Limits = field(default_factory=Limits)
     pressure: Pressure = field(default_factory=NoPressure)
     tenants: TenantDirectory = field(default_factory=NoSettings)
+    providers: ProviderChoice = field(default_factory=OwnServices)
     pipeline: Pipeline = field(default_factory=_bare_pipeline)
     router: RoutesSteps = field(default_factory=AsItIs)
     followed: Callable[[str], tuple[str, ...]] = lambda tenant: ()

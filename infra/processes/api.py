@@ -73,14 +73,16 @@ async def api(settings: Settings) -> AsyncIterator[AsgiApp]:
                 utc_now,
                 WebhookLimits(lambda: unread.value),
             )
+            providers = TenantsChoice(ByPriority(ours.registry), routing.router)
             app = create_app(
                 directory,
                 log,
                 engine,
                 tenants=directory,
                 pressure=pressure,
+                providers=providers,
                 pipeline=in_order(
-                    providers=TenantsChoice(ByPriority(ours.registry), routing.router),
+                    providers=providers,
                     private_callbacks=settings.callbacks.allow_private_addresses,
                     templates=templates,
                     dnc=Dnc(suppressions.lists, suppressions.store.hasher),

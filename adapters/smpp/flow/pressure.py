@@ -114,18 +114,21 @@ class PoolPressure:
         questions. Empty while no pool has answered."""
         return self._carriers
 
-    async def admit(self, tenant: str, channel: str, category: Category) -> float:
+    def excess(self, tenant: str, channel: str, category: Category) -> float:
         """See `domain.ports.Pressure`."""
         if channel != "sms":
             return 0.0
-        priority = PRIORITY[category]
-        too_long = self._wait(tenant, priority) - self._longest
-        if too_long > 0:
+        return max(self._wait(tenant, PRIORITY[category]) - self._longest, 0.0)
+
+    async def admit(self, tenant: str, channel: str, category: Category) -> float:
+        """See `domain.ports.Pressure`."""
+        too_long = self.excess(tenant, channel, category)
+        if channel != "sms" or too_long > 0:
             return too_long
         if category is Category.OTP:
             self._gate.passes()
             return 0.0
-        return await self._gate.enter(tenant, priority)
+        return await self._gate.enter(tenant, PRIORITY[category])
 
     def _wait(self, tenant: str, priority: int) -> float:
         """Seconds until a message accepted now would be submitted; infinite when nothing is."""

@@ -8,20 +8,29 @@ from typing import Any
 import httpx
 import pytest
 
-from domain.message import Category
+from domain.message import Category, MessageOrder
 from domain.providers import OWN
 from handlers.api.app import create_app
+from handlers.api.services import OwnServices
+from handlers.pipeline.draft import Draft
+from handlers.pipeline.layers import in_order
+from handlers.pipeline.pipeline import Pipeline
 from tests.fakes import FakeClock, FakeEngine, FakeKeys, FakeLog
 from tests.unit.api.conftest import ALICE, BOB, MESSAGE, World
 
 
 class FakePressure:
-    """When to ask again, by (tenant, channel, category); what it was told of."""
+    """When to ask again, by (tenant, channel, category), and whose queue is too long already; what
+    it was told of."""
 
     def __init__(self) -> None:
         self.waits: dict[tuple[str, str, Category], float] = {}
+        self.too_long: dict[tuple[str, str, Category], float] = {}
         self.told: list[tuple[str, str]] = []
         self.down: str | None = None
+
+    def excess(self, tenant: str, channel: str, category: Category) -> float:
+        return self.too_long.get((tenant, channel, category), 0.0)
 
     async def admit(self, tenant: str, channel: str, category: Category) -> float:
         return self.waits.get((tenant, channel, category), 0.0)
@@ -136,3 +145,80 @@ async def test_each_message_of_a_batch_is_asked_for_itself(world, pressure):
     [taken, refused] = answer.json()["results"]
     assert taken["message"]["id"]
     assert refused["problem"]["code"] == "queue_full"
+
+
+class Layers(Pipeline):
+    """Counts what is asked of it."""
+
+    def __init__(self, providers: Chosen | OwnServices) -> None:
+        self._inner = in_order(providers=providers)
+        self.asked = 0
+
+    async def admit(self, draft: Draft) -> MessageOrder:
+        self.asked += 1
+        return await self._inner.admit(draft)
+
+    def give_back(self, draft: Draft) -> None:
+        self._inner.give_back(draft)
+
+
+_TWO = {"to": {"sms": "+4520123456", "email": "a@example.com"}, "content": {"text": "x"}}
+_BY_NAME = {**MESSAGE, "plan": [{"channel": "sms", "provider": "twilio"}]}
+_SMS_FIRST = {**_TWO, "plan": [{"channel": "sms", "timeout": 60}, {"channel": "email"}]}
+
+
+@pytest.mark.parametrize(
+    ("message", "chosen", "asked"),
+    [
+        (MESSAGE, OwnServices(), 0),
+        (_SMS_FIRST, OwnServices(), 0),
+        ({**MESSAGE, "category": "otp"}, OwnServices(), 1),
+        ({**MESSAGE, "send_at": "2030-01-01T00:00:00Z"}, OwnServices(), 1),
+        (_TWO, OwnServices(), 1),
+        (MESSAGE, Chosen("twilio"), 1),
+        (MESSAGE, Chosen(OWN, "twilio"), 1),
+        (_BY_NAME, Chosen("twilio"), 1),
+    ],
+    ids=[
+        "one channel",
+        "the first of a plan",
+        "a more urgent category",
+        "for later",
+        "channels in no order",
+        "an adapter's",
+        "an adapter beside",
+        "by name",
+    ],
+)
+async def test_the_layers_are_spared_what_has_no_room_for_sure(pressure, message, chosen, asked):
+    key = ("alice", "sms", Category.TRANSACTIONAL)
+    pressure.too_long[key] = pressure.waits[key] = 4.2
+    layers = Layers(chosen)
+    app = create_app(
+        FakeKeys({ALICE: "alice"}),
+        FakeLog(),
+        FakeEngine(),
+        pressure=pressure,
+        providers=chosen,
+        pipeline=layers,
+    )
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://hermes.example"
+    ) as client:
+        headers = {"Authorization": f"Bearer {ALICE}"}
+        answer = await client.post("/v1/messages", json=message, headers=headers)
+    assert layers.asked == asked
+    if not asked:
+        assert (answer.status_code, answer.json()["code"]) == (429, "queue_full")
+        assert answer.headers["retry-after"] == "5"
+
+
+async def test_a_repeated_request_gets_its_first_answer_before_the_queue_is_looked_at(
+    world, pressure
+):
+    headers = {"Idempotency-Key": "once"}
+    first = await world.post(headers=headers)
+    pressure.too_long["alice", "sms", Category.TRANSACTIONAL] = math.inf
+    again = await world.post(headers=headers)
+    assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
+    assert (await world.post(headers={"Idempotency-Key": "twice"})).status_code == 429
