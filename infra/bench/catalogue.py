@@ -11,10 +11,12 @@ from infra.bench.scenarios import (
     adapter_overhead,
     callbacks,
     carrier_down,
+    chaos,
     durable_path,
     early_receipts,
     ledger,
     link_kill,
+    mission,
     mixed_faults,
     noisy_tenant,
     otp_priority,
@@ -51,6 +53,8 @@ SCENARIOS: dict[str, Scenario] = {
         noisy_tenant,
         callbacks,
         ledger,
+        mission,
+        chaos,
     )
 }
 """By name, in the order in which they are listed."""

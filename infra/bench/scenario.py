@@ -91,11 +91,13 @@ def exactly(name: str, limit: Number | str, unit: str = "") -> Bar:
 @dataclass(frozen=True, slots=True)
 class Run:
     """One run of a scenario: a directory of its own, which is removed afterwards, the seed of
-    everything random, the seconds of load, and who is told how far it has come."""
+    everything random, the seconds of load, a directory where a report for people may be left, and
+    who is told how far it has come."""
 
     directory: Path
     seed: int
     duration: float
+    report: Path = ROOT / ".hermes" / "reports"
     progress: Progress = lambda phase, done, of: None
 
     def phase(self, name: str) -> None:
@@ -118,10 +120,11 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a run found."""
+    """What a run found. `page` is the report for people, if the scenario wrote one."""
 
     scenario: str
     checks: tuple[Check, ...]
+    page: Path | None = None
 
     @property
     def ok(self) -> bool:
@@ -151,11 +154,13 @@ def carry_out(
     parent.mkdir(mode=0o700, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix=f"{scenario.name}-", dir=parent))
     length = scenario.duration or 0.0 if duration is None else duration
+    kept = parent / "reports" / scenario.name
+    shutil.rmtree(kept, ignore_errors=True)
     try:
-        checks = tuple(scenario.run(Run(directory, seed, length, progress)))
+        checks = tuple(scenario.run(Run(directory, seed, length, kept, progress)))
     except Exception as error:
         complain(traceback.format_exc())
-        said = f"{type(error).__name__}: {error}"
+        said = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         checks = (Check("the run came to its end", said, "no error", ok=False),)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -164,6 +169,7 @@ def carry_out(
     return Report(
         scenario.name,
         (*checks, *(Check(bar.name, None, str(bar), ok=False) for bar in missing)),
+        page if (page := kept / "index.html").exists() else None,
     )
 
 

@@ -127,6 +127,8 @@ def _scenario(
         print_json(report.as_dict())
     else:
         _show_report(report, out)
+        if report.page is not None:
+            out.print(f"\nWith plots: {report.page}")
     sys.exit(0 if report.ok else 1)
 
 
