@@ -87,21 +87,38 @@ class Books:
         )
 
     def disagreements(self, seen: Seen) -> int:
-        """Texts that a carrier is said to have and no SMSC took, that one took more often than
-        there were attempts, or that nobody was promised."""
-        wrong = 0
+        """How many texts `disagreeing` finds."""
+        return len(self.disagreeing(seen))
+
+    def disagreeing(self, seen: Seen, channel: str | None = None) -> set[str]:
+        """Texts that a provider is said to have and none took, that one took more often than
+        there were attempts, or that nobody was promised. `channel` looks at the attempts on one
+        only, where `seen` is that one's other side."""
+        wrong = set()
         for text, message in self.ended.items():
             copies = seen.taken.get(text, 0)
-            confirmed = any(entry.event is Event.SUBMITTED for entry in timeline(message))
-            wrong += not confirmed <= copies <= attempts(message)
-        return wrong + sum(
-            text not in self.ended and text not in self.in_flight for text in seen.taken
-        )
+            confirmed = any(
+                entry.event is Event.SUBMITTED and channel in (None, entry.channel)
+                for entry in timeline(message)
+            )
+            if not confirmed <= copies <= attempts(message, channel):
+                wrong.add(text)
+        return wrong | {
+            text for text in seen.taken if text not in self.ended and text not in self.in_flight
+        }
 
     def unflagged(self, seen: Seen) -> int:
-        """Texts taken more than once whose timeline does not say so. Of a message in flight the
-        timeline is not written yet."""
-        return sum(text in self.ended and not is_flagged(self.ended[text]) for text in seen.copies)
+        """How many texts `without_flag` finds."""
+        return len(self.without_flag(seen))
+
+    def without_flag(self, seen: Seen, channel: str | None = None) -> set[str]:
+        """Texts taken more than once whose timeline does not say so, on one channel or on any. Of
+        a message in flight the timeline is not written yet."""
+        return {
+            text
+            for text in seen.copies
+            if text in self.ended and not is_flagged(self.ended[text], channel)
+        }
 
 
 def timeline(message: LoggedMessage) -> Sequence[Entry]:
@@ -109,14 +126,23 @@ def timeline(message: LoggedMessage) -> Sequence[Entry]:
     return () if message.record is None else message.record.timeline
 
 
-def attempts(message: LoggedMessage) -> int:
-    """Attempts that a provider may have taken."""
-    return len({e.attempt for e in timeline(message) if e.event in _MAY_HAVE_ARRIVED})
+def attempts(message: LoggedMessage, channel: str | None = None) -> int:
+    """Attempts that a provider may have taken, on one channel or on any."""
+    return len(
+        {
+            entry.attempt
+            for entry in timeline(message)
+            if entry.event in _MAY_HAVE_ARRIVED and channel in (None, entry.channel)
+        }
+    )
 
 
-def is_flagged(message: LoggedMessage) -> bool:
-    """Whether the timeline says that the recipient may have got it twice."""
-    return any(entry.possible_duplicate for entry in timeline(message))
+def is_flagged(message: LoggedMessage, channel: str | None = None) -> bool:
+    """Whether the timeline says that the recipient may have got it twice, on one channel or on
+    any."""
+    return any(
+        entry.possible_duplicate and channel in (None, entry.channel) for entry in timeline(message)
+    )
 
 
 async def drain(path: Path, tenants: Sequence[str], patience: float) -> None:

@@ -20,9 +20,20 @@ def rss_mb(pids: Mapping[str, int]) -> dict[str, float]:
     }
 
 
+def written_bytes(pids: Mapping[str, int]) -> dict[str, int]:
+    """Bytes that each process and its children have handed to storage since they began; none where
+    the system does not say."""
+    return {name: sum(_written(process) for process in _family(pid)) for name, pid in pids.items()}
+
+
 def _family(pid: int) -> list[psutil.Process]:
     process = psutil.Process(pid)
     return [process, *process.children(recursive=True)]
+
+
+def _written(process: psutil.Process) -> int:
+    counters = getattr(process, "io_counters", None)
+    return 0 if counters is None else int(counters().write_bytes)
 
 
 def _cpu(process: psutil.Process) -> float:

@@ -10,7 +10,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -18,7 +18,7 @@ import uvloop
 
 from domain.ports import LoggedMessage
 from domain.timeline import Event, Status
-from infra.bench import meter
+from infra.bench import engine, meter
 from infra.bench.ledger import drain, messages
 from infra.bench.load import Sent, send
 from infra.bench.scenario import Progress, percentile
@@ -39,7 +39,8 @@ class Result:
 
     `p50_ms` and `p99_ms` run from when the request was due to the message's end; `step_p99_ms`
     from a step's beginning to the carrier's answer. CPU is counted from the first request to the
-    last message's end.
+    last message's end, as are the kB (1,000 bytes) that each process wrote to storage and what
+    restate-server says that it did.
     """
 
     rate: float
@@ -58,6 +59,8 @@ class Result:
     cpu_ms_per_message: dict[str, float]
     other_side_cpu_ms_per_message: dict[str, float]
     rss_mb: dict[str, float]
+    written_kb_per_message: dict[str, float] = field(default_factory=dict)
+    restate_per_message: dict[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
         """The result as JSON has it."""
@@ -86,6 +89,8 @@ async def _measure(stack: Stack, rate: float, duration: float, progress: Progres
 
     count = int(rate * duration)
     pids = stack.pids()
+    engine_before = await asyncio.to_thread(engine.work, stack.ports.fabric)
+    written_before = meter.written_bytes(pids)
     cpu_before, began = meter.cpu_seconds(pids), time.monotonic()
     sent = await send(
         stack.api_url,
@@ -99,12 +104,23 @@ async def _measure(stack: Stack, rate: float, duration: float, progress: Progres
     await drain(log, [TENANT], _DRAIN_SECONDS)
     elapsed = time.monotonic() - began
     cpu_after, rss = meter.cpu_seconds(pids), meter.rss_mb(pids)
+    written_after = meter.written_bytes(pids)
+    engine_after = await asyncio.to_thread(engine.work, stack.ports.fabric)
 
     progress("counting", count, count)
     found = await messages(log, TENANT, sent.due.keys())
     duplicates = json.loads(await asyncio.to_thread(_control, stack, "/duplicates"))
     cpu = {name: cpu_after[name] - cpu_before[name] for name in pids}
-    return _result(rate, duration, elapsed, sent, found, duplicates["count"], cpu, rss)
+    result = _result(rate, duration, elapsed, sent, found, duplicates["count"], cpu, rss)
+    many = max(result.delivered, 1)
+    return replace(
+        result,
+        written_kb_per_message={
+            name: round((written_after[name] - written_before[name]) / 1000 / many, 2)
+            for name in PRODUCT
+        },
+        restate_per_message=engine.each(engine_before, engine_after, many),
+    )
 
 
 def _result(

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from infra.bench.document import rewrite
 from infra.bench.scenario import Report, Scenario, carry_out
 from infra.bench.throughput import Result, encode, run
 from infra.cli.console import console, print_json, seconds
@@ -42,6 +43,11 @@ _MEANING = {
     type=click.Path(dir_okay=False, path_type=Path),
     help="A file for the JSON, too.  [default: bench-latest.json; for a scenario none]",
 )
+@click.option(
+    "--document",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A document whose figures are to be these: docs/performance.md.",
+)
 def bench(
     rate: float | None,
     duration: float | None,
@@ -50,6 +56,7 @@ def bench(
     seed: int | None,
     as_json: bool,
     output: Path | None,
+    document: Path | None,
 ) -> None:
     """Load the API at a steady rate and count every message to its receipt.
 
@@ -66,12 +73,18 @@ def bench(
     elif scenario is not None:
         if rate is not None:
             raise click.UsageError("--rate is not a scenario's to choose")
+        if document is not None:
+            raise click.UsageError("--document takes no scenario's figures")
         _scenario(scenario, seed, duration, output, as_json)
     elif seed is not None:
         raise click.UsageError("--seed belongs to --scenario")
     else:
         output = output or Path("bench-latest.json")
-        _throughput(rate or 300.0, duration or 60.0, output, as_json)
+        result = _throughput(rate or 300.0, duration or 60.0, output, as_json)
+        if document is not None:
+            rewrite(document, result)
+        clean = result.delivered == result.accepted and not result.duplicates and not result.refused
+        sys.exit(0 if clean else 1)
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
@@ -167,7 +180,7 @@ def _progress(out: Console) -> Iterator[Callable[[str, int, int], None]]:
         yield told
 
 
-def _throughput(rate: float, duration: float, output: Path, as_json: bool) -> None:
+def _throughput(rate: float, duration: float, output: Path, as_json: bool) -> Result:
     out = console(sys.stderr if as_json else None)
     try:
         with _progress(out) as progress:
@@ -179,8 +192,7 @@ def _throughput(rate: float, duration: float, output: Path, as_json: bool) -> No
         sys.stdout.buffer.write(encode(result))
     else:
         _show(result, out, output)
-    clean = result.delivered == result.accepted and not result.duplicates and not result.refused
-    sys.exit(0 if clean else 1)
+    return result
 
 
 def _show(result: Result, out: Console, output: Path) -> None:
@@ -199,14 +211,24 @@ def _show(result: Result, out: Console, output: Path) -> None:
     out.print(counts)
     out.print()
 
-    price = Table("process", "CPU ms/message", "share", "RSS MB", "what it does", box=None)
-    for column in (1, 2, 3):
+    price = Table(
+        "process", "CPU ms/message", "share", "kB written", "RSS MB", "what it does", box=None
+    )
+    for column in range(1, 5):
         price.columns[column].justify = "right"
     total = result.cpu_ms_per_message["total"]
     for name, does in _MEANING.items():
         cost = result.cpu_ms_per_message[name]
         share = f"{cost / total:.0%}" if total else ""
-        price.add_row(name, f"{cost:.2f}", share, f"{result.rss_mb[name]:.0f}", does)
-    price.add_row("total", f"{total:.2f}", "", "", "", style="bold")
+        written = f"{result.written_kb_per_message[name]:.1f}"
+        price.add_row(name, f"{cost:.2f}", share, written, f"{result.rss_mb[name]:.0f}", does)
+    price.add_row("total", f"{total:.2f}", style="bold")
     out.print(price)
+    out.print()
+
+    work = Table("restate-server, for a message", "", box=None, pad_edge=False)
+    work.columns[1].justify = "right"
+    for name, times in result.restate_per_message.items():
+        work.add_row(name, f"{times:,}")
+    out.print(work)
     out.print(f"\nWritten to {output}")

@@ -6,26 +6,23 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import uvloop
 
 from domain.message import Category, DeliveryPolicy
+from infra.bench.faults.carriers import CARRIER_FAULTS, RESPONSE_DELAY, suffer
 from infra.bench.ledger import CONSERVATION
 from infra.bench.load import BLOCK, one_time_password, recipient
 from infra.bench.scenario import Check, Run, Scenario, at_least, at_most, exactly
 from infra.bench.site import TENANT, Peer, Site, site
-from infra.bench.smsc import Smsc
 
 _RATE = 40.0
 _WINDOW = 20
 _BINDS = 2
 _PREFIXES = {"first": ["45"], "second": ["45", *(f"45201{block}" for block in range(0, 10, 2))]}
 """Each is preferred for half of the numbers, and takes the others when it must."""
-_RESPONSE_DELAY = 0.3
-"""Seconds, as a carrier that is far away: something is always in flight."""
 _STEP_TIMEOUT = 120.0
 _DRAIN = 180.0
 _PAUSE = (3.0, 7.0)
@@ -34,43 +31,6 @@ _UNDELIVERABLE = "+4520109903"
 """The simulator's receipt says UNDELIV."""
 
 
-@dataclass(frozen=True, slots=True)
-class CarrierFault:
-    """Options of one simulator, and what they were, put back after a while. Seconds. `cuts` is for
-    what only new connections would meet."""
-
-    name: str
-    options: Mapping[str, Any]
-    healthy: Mapping[str, Any]
-    least: float = 2.0
-    most: float = 8.0
-    cuts: bool = False
-
-
-CARRIER_FAULTS = (
-    CarrierFault("silent", {"mute": True}, {"mute": False}),
-    CarrierFault("down", {"accept_binds": False}, {"accept_binds": True}),
-    CarrierFault(
-        "binds refused", {"bind_status": "ESME_RBINDFAIL"}, {"bind_status": None}, cuts=True
-    ),
-    CarrierFault("throttling", {"rate": 10}, {"rate": 0}),
-    CarrierFault(
-        "queue full",
-        {"rate": 10, "throttle_status": "ESME_RMSGQFUL"},
-        {"rate": 0, "throttle_status": "ESME_RTHROTTLED"},
-    ),
-    CarrierFault(
-        "system errors",
-        {"status_every": {"n": 3, "status": "ESME_RSYSERR"}},
-        {"status_every": None},
-    ),
-    CarrierFault("slow", {"response_delay": 1.5}, {"response_delay": _RESPONSE_DELAY}),
-    CarrierFault("early receipts", {"early_receipts": 0.5}, {"early_receipts": 0.0}),
-    CarrierFault("receipts twice", {"duplicate_receipts": 0.5}, {"duplicate_receipts": 0.0}),
-    CarrierFault("receipts shuffled", {"shuffle_receipts": 3.0}, {"shuffle_receipts": 0.0}),
-    CarrierFault("receipts late", {"receipt_delay": 6.0}, {"receipt_delay": 0.2}),
-    CarrierFault("receipts on any bind", {"receipts_to": "any"}, {"receipts_to": "same"}),
-)
 KILLED = ("pool", "pool", "endpoint", "api", "restate")
 """The pool is what this is about, so it dies more often."""
 
@@ -84,7 +44,7 @@ def run(run: Run) -> Sequence[Check]:
     peers = [
         Peer(
             name,
-            flags=("--response-delay", str(_RESPONSE_DELAY)),
+            flags=("--response-delay", str(RESPONSE_DELAY)),
             account={
                 "window": _WINDOW,
                 "binds": _BINDS,
@@ -144,7 +104,7 @@ async def _one(site: Site, chance: random.Random) -> None:
     smsc = chance.choice(list(site.smscs.values()))
     kind = chance.choices(("carrier", "cut", "kill", "freeze"), (12, 4, 4, 1))[0]
     if kind == "carrier":
-        await _carrier_fault(smsc, chance.choice(CARRIER_FAULTS), chance)
+        await suffer(smsc, chance.choice(CARRIER_FAULTS), chance)
     elif kind == "cut":
         await smsc.kill_links()
     elif kind == "kill":
@@ -153,14 +113,6 @@ async def _one(site: Site, chance: random.Random) -> None:
         site.stack.kill("pool", signal.SIGSTOP)
         await asyncio.sleep(chance.uniform(1.0, 4.0))
         site.stack.kill("pool", signal.SIGCONT)
-
-
-async def _carrier_fault(smsc: Smsc, fault: CarrierFault, chance: random.Random) -> None:
-    await smsc.set(**fault.options)
-    if fault.cuts:
-        await smsc.kill_links()
-    await asyncio.sleep(chance.uniform(fault.least, fault.most))
-    await smsc.set(**fault.healthy)
 
 
 SCENARIO = Scenario(

@@ -1,0 +1,87 @@
+"""The figures of `hermes bench` as a document has them, between two marks."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from infra.bench.throughput import PRODUCT, Result
+
+BEGIN: Final = "<!-- figures: `make bench` writes them -->"
+END: Final = "<!-- end of figures -->"
+_DOES: Final[Mapping[str, str]] = {
+    "api": "checks, authenticates, nine layers, hands over",
+    "restate": "journal, state, timers",
+    "endpoint": "the cascade, the message log",
+    "pool": "SMPP, its journal, receipts",
+}
+
+
+def rewrite(document: Path, result: Result) -> None:
+    """Put a run's figures in the place of the document's. Raises ValueError without marks."""
+    text = document.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{document} has no place for figures: {BEGIN} … {END}")
+    document.write_text(f"{before}{BEGIN}\n\n{_figures(result)}\n{END}{after}", encoding="utf-8")
+
+
+def _figures(result: Result) -> str:
+    cores, memory = psutil.cpu_count(), psutil.virtual_memory().total / 1e9
+    what = (
+        f"{result.rate:,.0f} messages a second for {result.duration_s:,.0f} s on {cores} processors"
+        f" ({platform.machine()}, {memory:.0f} GB), simulators and load generator on them, too; "
+        "fsync on:"
+    )
+    counts = _table(
+        ("accepted", "delivered", "failed", "lost", "duplicates", "delivered a second"),
+        [
+            (
+                f"{result.accepted:,}",
+                f"{result.delivered:,}",
+                f"{result.failed:,}",
+                f"{result.lost:,}",
+                f"{result.duplicates:,}",
+                f"{result.delivered_per_s:,}",
+            )
+        ],
+    )
+    times = _table(
+        ("time (the simulator's receipt comes 200 ms after its response)", "p50", "p99"),
+        [
+            ("request to receipt", f"{result.p50_ms:,.0f} ms", f"{result.p99_ms:,.0f} ms"),
+            ("request to 202", "", f"{result.accept_p99_ms:,.0f} ms"),
+            ("step to the carrier's answer", "", f"{result.step_p99_ms:,.0f} ms"),
+        ],
+    )
+    price, total = result.cpu_ms_per_message, result.cpu_ms_per_message["total"]
+    processes = _table(
+        ("process", "CPU ms a message", "share", "kB written", "memory, MB", "does"),
+        [
+            (
+                name,
+                f"{price[name]:.2f}",
+                f"{price[name] / total:.0%}" if total else "",
+                f"{result.written_kb_per_message.get(name, 0.0):.1f}",
+                f"{result.rss_mb[name]:.0f}",
+                _DOES[name],
+            )
+            for name in PRODUCT
+        ]
+        + [("**total**", f"**{total:.2f}**", "", "", "", "")],
+    )
+    work = _table(
+        ("restate-server, for one message", "times"),
+        [(name, f"{times_:,}") for name, times_ in result.restate_per_message.items()],
+    )
+    return "\n".join((what, "", counts, times, processes, work))
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
