@@ -173,6 +173,10 @@ async def _send(host: AdapterHost, registry: SqliteRegistry, seen: _Seen) -> Non
     active = registry.active(_TENANT, _NAME)
     began = time.perf_counter()
     submission = await host.deliver(request(_TENANT), _NAME)
+    while submission.state is SubmissionState.BUSY:
+        # Nothing was sent: whoever delivers waits, as the cascade does. It counts as a pause.
+        await asyncio.sleep(submission.retry_after or 0.0)
+        submission = await host.deliver(request(_TENANT), _NAME)
     seen.seconds.append(time.perf_counter() - began)
     seen.states[submission.state] += 1
     seen.versions[active.version if active is not None else ""] += 1
