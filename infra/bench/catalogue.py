@@ -14,6 +14,7 @@ from infra.bench.scenarios import (
     chaos,
     durable_path,
     early_receipts,
+    in_flight,
     ledger,
     link_kill,
     mission,
@@ -26,6 +27,7 @@ from infra.bench.scenarios import (
     routing,
     silent_peer,
     suppression,
+    temporal,
     throttle,
 )
 
@@ -54,7 +56,9 @@ SCENARIOS: dict[str, Scenario] = {
         callbacks,
         ledger,
         mission,
+        in_flight,
         chaos,
+        temporal,
     )
 }
 """By name, in the order in which they are listed."""

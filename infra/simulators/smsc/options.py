@@ -54,6 +54,8 @@ class Options(Struct, frozen=True, kw_only=True):
     response_delay: float = 0.0
     receipt_delay: float = 0.2
     late_delay: float = 10.0
+    hold_receipts: bool = False
+    receipt_rate: float = 0.0
     receipt_format: str = "tlv+text"
     receipt_style: str = "standard"
     id_format: IdFormat = IdFormat()
@@ -106,6 +108,12 @@ OPTIONS: Final[dict[str, Option]] = {
     ),
     "receipt_delay": Option(_RECEIPTS, SECONDS, "between the response and the receipt"),
     "late_delay": Option(_RECEIPTS, SECONDS, "the same for a number that ends in 9901"),
+    "hold_receipts": Option(
+        _RECEIPTS, SWITCH, "what is due is kept back; without it again, it comes, oldest first"
+    ),
+    "receipt_rate": Option(
+        _RECEIPTS, number(), "so many a second of those that were kept back; 0: all at once"
+    ),
     "receipt_format": Option(_RECEIPTS, choice(*FORMATS), "where a receipt says what it says"),
     "receipt_style": Option(
         _RECEIPTS, choice(*STYLES, MIXED), "how its text is written; mixed: each in turn"

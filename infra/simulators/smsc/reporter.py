@@ -5,6 +5,7 @@ import itertools
 import logging
 import random
 import time
+from collections import deque
 from typing import Final
 
 from msgspec import Struct
@@ -24,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 EARLY_RECEIPT_LEAD: Final = 0.05
 """Seconds between a receipt that overtakes its response and that response."""
+_PORTION: Final = 0.05
+"""Seconds between two portions of what was kept back and comes at a rate."""
 
 
 class Taken(Struct, gc=False):
@@ -54,19 +57,48 @@ class Reporter:
         self._early, self._twice = Share(), Share()
         self._style_turns = itertools.count()
         self._random = random.Random(options.seed)
+        self._held: deque[tuple[Taken, MessageState]] = deque()
+        self._letting_go: float | None = None
 
     @property
     def scheduled(self) -> int:
         """Receipts that are not yet due."""
-        return self._schedule.count(self._make)
+        return self._schedule.count(self._due)
+
+    @property
+    def held(self) -> int:
+        """Receipts that are due and kept back."""
+        return len(self._held)
 
     def seed(self, seed: int) -> None:
         """Start the random delays over."""
         self._random.seed(seed)
 
     def clear(self) -> None:
-        """Forget what is not yet due."""
-        self._schedule.drop(self._make)
+        """Forget what is not yet due, and what is kept back."""
+        self._schedule.drop(self._due)
+        self._held.clear()
+
+    def let_go(self) -> None:
+        """Send what is kept back, at its rate, unless it is to stay so."""
+        if self._held and self._letting_go is None and not self.options.hold_receipts:
+            self._letting_go = self._loop.time()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        options, now = self.options, self._loop.time()
+        assert self._letting_go is not None
+        due = len(self._held)
+        if options.receipt_rate:
+            due = min(due, int((now - self._letting_go) * options.receipt_rate))
+            self._letting_go += due / options.receipt_rate
+        if not options.hold_receipts:
+            for _ in range(due):
+                self._make(*self._held.popleft(), 0.0)
+        if self._held and not options.hold_receipts:
+            self._schedule.after(_PORTION, self._let_go)
+        else:
+            self._letting_go = None
 
     def overtakes(self, pdu: SubmitSm | DataSm, behaviour: Behaviour) -> bool:
         """Whether the receipt of this message comes before the response; asked once a message."""
@@ -97,12 +129,20 @@ class Reporter:
             times = 2
         for _ in range(times):
             if early:
-                self._make(taken, state, response_at)
+                self._due(taken, state, response_at)
                 continue
             jitter = 0.0
             if options.shuffle_receipts:
                 jitter = self._random.uniform(0, options.shuffle_receipts)
-            self._schedule.after(wait + delay + jitter, self._make, taken, state, response_at)
+            self._schedule.after(wait + delay + jitter, self._due, taken, state, response_at)
+
+    def _due(self, taken: Taken, state: MessageState, response_at: float) -> None:
+        # What has been kept back goes first.
+        if self.options.hold_receipts or self._held:
+            self._held.append((taken, state))
+            self.let_go()
+        else:
+            self._make(taken, state, response_at)
 
     def _make(self, taken: Taken, state: MessageState, response_at: float) -> None:
         options = self.options

@@ -143,6 +143,7 @@ class SmscSimulator:
                 self._arm_killing()
             if before.mute != after.mute:
                 self._set_mute(after.mute)
+            self._reporter.let_go()
             for line in self._lines:
                 line.session.window = after.window
             for outbox in self._outboxes.values():
@@ -399,6 +400,7 @@ class SmscSimulator:
             "enquire_links": sum(link.enquire_links for link in record.links),
             "receipts_waiting": sum(not delivery.is_mo for delivery in waiting),
             "receipts_scheduled": self._reporter.scheduled,
+            "receipts_held": self._reporter.held,
             "mo_waiting": sum(delivery.is_mo for delivery in waiting),
             "answers": {
                 kind: {

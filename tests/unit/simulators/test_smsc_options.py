@@ -26,6 +26,8 @@ GOOD = [
     ("response_delay", 0.05, 0.05),
     ("receipt_delay", 0, 0.0),
     ("late_delay", 3, 3.0),
+    ("hold_receipts", True, True),
+    ("receipt_rate", 1083.5, 1083.5),
     ("receipt_format", "data_sm", "data_sm"),
     ("receipt_style", "mixed", "mixed"),
     ("id_format", {"response": "hex", "receipt": "decimal"}, IdFormat("hex", "decimal")),

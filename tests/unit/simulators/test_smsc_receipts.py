@@ -211,3 +211,41 @@ async def test_a_receipt_that_does_not_fit_is_left_out(start):
     _, message_id = await esme.submit("4520000000")
     assert (await esme.receipt()).message_id == message_id
     assert simulator.counters.receipts_sent == 1
+
+
+async def test_receipts_that_are_kept_back_come_in_order_when_they_may(start):
+    simulator, port, _ = await start(Options(receipt_delay=0, hold_receipts=True))
+    esme = await Esme().bind(port)
+    ids = [(await esme.submit("4520000000", b"%d" % n))[1] for n in range(3)]
+    await eventually(lambda: simulator.stats()["receipts_held"] == 3)
+    assert simulator.counters.receipts_sent == 0
+    await simulator.change({"hold_receipts": False})
+    assert [(await esme.receipt()).message_id for _ in ids] == ids
+    assert simulator.stats()["receipts_held"] == 0
+
+
+async def test_receipts_that_were_kept_back_come_at_their_rate(start):
+    rate = 40.0
+    simulator, port, _ = await start(
+        Options(receipt_delay=0, hold_receipts=True, receipt_rate=rate)
+    )
+    esme = await Esme().bind(port)
+    ids = [(await esme.submit("4520000000", b"%d" % n))[1] for n in range(10)]
+    await eventually(lambda: simulator.stats()["receipts_held"] == 10)
+    began = asyncio.get_running_loop().time()
+    await simulator.change({"hold_receipts": False})
+    # One that is due meanwhile waits for its turn.
+    ids.append((await esme.submit("4520000000", b"last"))[1])
+    assert [(await esme.receipt()).message_id for _ in ids] == ids
+    assert asyncio.get_running_loop().time() - began >= 10 / rate
+
+
+async def test_a_reset_forgets_what_is_kept_back(start):
+    simulator, port, _ = await start(Options(receipt_delay=0, hold_receipts=True))
+    esme = await Esme().bind(port)
+    await esme.submit("4520000000", b"forgotten")
+    await eventually(lambda: simulator.stats()["receipts_held"] == 1)
+    simulator.reset()
+    await simulator.change({"hold_receipts": False})
+    _, message_id = await esme.submit("4520000000", b"told")
+    assert (await esme.receipt()).message_id == message_id

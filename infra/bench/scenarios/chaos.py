@@ -1,0 +1,302 @@
+"""[chaos] Everything that can break breaks, by a seed, under a load of everything; and each message
+is counted on both sides."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import json
+import shutil
+import sys
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import uvloop
+
+from domain.cascade import MAX_RESENDS
+from domain.message import DeliveryPolicy
+from domain.ports import LoggedMessage
+from infra.bench.faults import Blow, carriers, clocks, disk, draw, processes, providers, strike
+from infra.bench.faults.carriers import RESPONSE_DELAY
+from infra.bench.ledger import DISAGREEMENTS, IN_FLIGHT, LOST, UNFLAGGED, Books, Seen
+from infra.bench.load import BLOCK, Sent, one_time_password, recipient
+from infra.bench.sandbox import Mailbox, Sandbox
+from infra.bench.scenario import Check, Run, Scenario, at_least, exactly
+from infra.bench.site import EVERYTHING, TENANT, Peer, Site, site
+from infra.local.demo_adapters import set_up_demo_adapters
+from infra.local.demo_keys import ensure_demo_keys
+
+RATE: Final = 60.0
+"""Messages a second: about a third of what two cores carry, so that outages are made up for."""
+_AT_ONCE: Final = 200
+"""Requests unanswered: few enough that none of them waits for the others for longer than a client
+would."""
+_STEP_TIMEOUT: Final = 30.0
+_SOON: Final = 6.0
+"""Seconds: the timeout of a step that waits in vain, and a short life."""
+_LATER: Final = 5.0
+"""Seconds until a scheduled message is due; some are canceled before."""
+_DRAIN: Final = 240.0
+_CANCEL_EVERY: Final = 1.5
+_CANCELED_AT_ONCE: Final = 3
+_RELAY_TIMEOUT: Final = "5"
+"""Seconds, less than the relay may be frozen."""
+_SILENT: Final = "+4520109902"
+"""A number from which no receipt ever comes."""
+_UNDELIVERABLE: Final = "+4520109903"
+_PREFIXES: Final = {
+    "first": ["45"],
+    "second": ["45", *(f"45201{block}" for block in range(0, 10, 2))],
+}
+"""Each carrier is preferred for half of the numbers, and takes the others when it must."""
+_ALLOWED: Final = {DeliveryPolicy.AT_MOST_ONCE: 1, DeliveryPolicy.AT_LEAST_ONCE: 1 + MAX_RESENDS}
+"""Copies on one channel: no plan here has a channel twice."""
+_SHOWN: Final = 20
+"""Messages of each kind that the evidence shows."""
+
+FAULTS: Final = (
+    *carriers.FAULTS,
+    *processes.FAULTS,
+    *providers.FAULTS,
+    *disk.FAULTS,
+    *clocks.FAULTS,
+)
+
+BLOWS = at_least("faults", 1)
+REFUSED = exactly("requests refused for good", 0)
+ENDINGS = exactly("delivered + sent + failed + expired + canceled", "accepted")
+BEYOND = exactly("messages submitted more often than their policy allows", 0)
+
+
+def run(run: Run) -> Sequence[Check]:
+    """Two carriers, a relay and three HTTP providers; the seed says what happens when."""
+    peers = [
+        Peer(
+            name,
+            flags=("--response-delay", str(RESPONSE_DELAY)),
+            account={"window": 20, "binds": 2, "response_timeout": 5.0, "prefixes": prefixes},
+        )
+        for name, prefixes in _PREFIXES.items()
+    ]
+    blows = draw(run.seed, run.duration, FAULTS)
+    # The stack makes them itself only where it starts its own API.
+    data = run.directory / "data"
+    data.mkdir(mode=0o700)
+    keys = ensure_demo_keys(data, data / "hermes.db")
+    with site(
+        run,
+        *peers,
+        components=(*EVERYTHING, "mail", "providers"),
+        commands=clocks.commands(run.directory),
+        environment={"HERMES_EMAIL__TIMEOUT": _RELAY_TIMEOUT},
+    ) as stage:
+        stage.stack.keys = keys
+        set_up_demo_adapters(stage.stack)
+        return uvloop.run(_measure(stage, blows))
+
+
+async def _measure(site: Site, blows: Sequence[Blow]) -> Sequence[Check]:
+    try:
+        return await _break(site, blows)
+    except BaseException:
+        _keep_logs(site)
+        raise
+
+
+async def _break(site: Site, blows: Sequence[Blow]) -> Sequence[Check]:
+    await site.warm_up()
+    canceling = asyncio.create_task(_cancel(site))
+    breaking = asyncio.create_task(strike(site, blows))
+    count = int(RATE * site.run.duration)
+    label = f"chaos-{site.run.seed}"
+    sent = await site.send(
+        label, rate=RATE, count=count, order=_order, insist=True, at_once=_AT_ONCE
+    )
+    await breaking
+    canceling.cancel()
+    books = await site.settle({TENANT: sent}, _DRAIN)
+    sides = await _sides(site)
+    wrong = {
+        "disagreements": _union(books.disagreeing(seen, name) for name, seen in sides.items()),
+        "unflagged": _union(books.without_flag(seen, name) for name, seen in sides.items()),
+        "too often": _union(_too_often(books, seen) for seen in sides.values()),
+        "in flight": set(books.in_flight),
+    }
+    checks = (
+        Check("seed", site.run.seed, "any", ok=True),
+        Check("kinds of faults that this machine has no means for", _left_out(), "any", ok=True),
+        BLOWS.check(sum(blow.fault.possible for blow in blows)),
+        REFUSED.check(sum(sent.refused.values())),
+        LOST.check(books.lost),
+        IN_FLIGHT.check(len(books.in_flight)),
+        ENDINGS.check(len(books.ended), books.accepted),
+        DISAGREEMENTS.check(len(wrong["disagreements"])),
+        UNFLAGGED.check(len(wrong["unflagged"])),
+        BEYOND.check(len(wrong["too often"])),
+    )
+    if not all(check.ok for check in checks):
+        _keep_evidence(site, blows, sent, books, sides, wrong)
+    return checks
+
+
+def _left_out() -> str:
+    return ", ".join(fault.name for fault in FAULTS if not fault.possible) or "none"
+
+
+# --- the load
+
+
+def _order(number: int, text: str) -> dict[str, Any]:
+    """Of twenty: ten SMS, three that fall over to a mail, four mails by two ways, two pushes, and
+    one that is scheduled, or too short-lived to arrive. Every second twenty is at_most_once."""
+    kind, policy = number % 20, tuple(DeliveryPolicy)[number // 20 % 2].value
+    to = {"sms": recipient(number * (BLOCK + 1)), "email": f"someone-{number:06}@example.com"}
+    if kind < 10:
+        order = _plan(to, _step("sms"))
+    elif kind < 12:
+        order = _plan({**to, "sms": _SILENT}, _step("sms", timeout=_SOON), _step("email"))
+    elif kind < 13:
+        order = _plan({**to, "sms": _UNDELIVERABLE}, _step("sms"), _step("email"))
+    elif kind < 16:
+        order = _plan(to, _step("email"))
+    elif kind < 17:
+        order = _plan(to, _step("email", provider="sendgrid", success="delivered"))
+    elif kind < 19:
+        order = _plan({"push": f"device-{number:06}-in-chaos"}, _step("push"))
+    elif number // 20 % 3:
+        order = _plan(to, _step("sms"))
+        # Not before it is due by the client's clock; the API's may be another.
+        order["send_at"] = (datetime.now(UTC) + timedelta(seconds=_LATER)).isoformat()
+    else:
+        order = {**_plan({"sms": _SILENT}, _step("sms", timeout=_SOON)), "ttl": _SOON}
+    content = {"text": text, "subject": "Hermes"}
+    category = one_time_password(number, text)["category"] if number % 3 else "transactional"
+    return {**order, "content": content, "category": category, "delivery_policy": policy}
+
+
+def _plan(to: Mapping[str, str], *steps: dict[str, Any]) -> dict[str, Any]:
+    used = {step["channel"] for step in steps}
+    return {"to": {c: address for c, address in to.items() if c in used}, "plan": list(steps)}
+
+
+def _step(channel: str, timeout: float = _STEP_TIMEOUT, **more: str) -> dict[str, Any]:
+    return {"channel": channel, "timeout": timeout, **more}
+
+
+async def _cancel(site: Site) -> None:
+    """Withdraw a few of the scheduled messages, again and again."""
+    while True:
+        await asyncio.sleep(_CANCEL_EVERY)
+        page = await _ask(site, "GET", f"?status=scheduled&limit={_CANCELED_AT_ONCE}")
+        for message in (page or {}).get("data", ()):
+            await _ask(site, "POST", f"/{message['id']}/cancel")
+
+
+async def _ask(site: Site, method: str, path: str) -> Any:
+    """An answer of the API's; None when it has none to give, which others insist on."""
+    request = urllib.request.Request(  # noqa: S310 - ours
+        f"{site.stack.api_url}/v1/messages{path}",
+        method=method,
+        headers={"authorization": f"Bearer {site.stack.keys[TENANT]}"},
+    )
+
+    def ask() -> Any:
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
+                return json.loads(answer.read())
+        except (OSError, urllib.error.HTTPError, ValueError):
+            return None
+
+    return await asyncio.to_thread(ask)
+
+
+# --- the other side
+
+
+async def _sides(site: Site) -> dict[str, Seen]:
+    """What was taken on each channel, by all of its providers together."""
+    sandbox = Sandbox(site.stack.providers_url)
+    sms = Counter((await site.seen()).taken) + await sandbox.taken("twilio")
+    mails = await Mailbox(site.stack.mail_url).taken() + await sandbox.taken("sendgrid")
+    return {"sms": Seen(sms), "email": Seen(mails), "push": Seen(await sandbox.taken("fcm"))}
+
+
+def _too_often(books: Books, seen: Seen) -> set[str]:
+    """Texts that one channel took more often than once, and than may be sent again."""
+    return {
+        text
+        for text, times in seen.copies.items()
+        if text in books.ended and times > _ALLOWED[books.ended[text].order.policy]
+    }
+
+
+def _union(sets: Any) -> set[str]:
+    return set().union(*sets)
+
+
+# --- what is left for whoever looks for the cause
+
+
+def _keep_evidence(
+    site: Site,
+    blows: Sequence[Blow],
+    sent: Sent,
+    books: Books,
+    sides: Mapping[str, Seen],
+    wrong: Mapping[str, set[str]],
+) -> None:
+    """The faults, the messages that are not as they should be, logs and databases."""
+    place = _keep_logs(site)
+    ids = {text: message for message, text in sent.texts.items()}
+    lost = [text for text in ids if text not in books.ended and text not in books.in_flight]
+    found = {
+        "faults": [f"{blow.at:.1f} s: {blow.fault.name}" for blow in blows],
+        "refused": sent.refused,
+        "statuses": collections.Counter(m.status.value for m in books.ended.values()),
+        **{
+            kind: [_shown(text, ids, books, sides) for text in sorted(texts)[:_SHOWN]]
+            for kind, texts in {**wrong, "lost": set(lost)}.items()
+        },
+    }
+    (place / "found.json").write_bytes(msgspec.json.format(msgspec.json.encode(found)))
+
+
+def _keep_logs(site: Site) -> Path:
+    """Logs and databases, where the next run does not remove them."""
+    place = site.run.report.parent / f"chaos-seed-{site.run.seed}"
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(site.stack.data_dir / "logs", place / "logs")
+    for name in ("hermes.db", "smpp.db"):
+        for file in site.stack.data_dir.glob(f"{name}*"):
+            shutil.copy2(file, place)
+    sys.stderr.write(f"what was found is in {place}\n")
+    return place
+
+
+def _shown(
+    text: str, ids: Mapping[str, str], books: Books, sides: Mapping[str, Seen]
+) -> dict[str, Any]:
+    message: LoggedMessage | None = books.ended.get(text)
+    return {
+        "text": text,
+        "id": ids.get(text),
+        "taken": {channel: seen.taken.get(text, 0) for channel, seen in sides.items()},
+        "policy": message.order.policy.value if message else None,
+        "timeline": message.record.timeline if message and message.record else None,
+    }
+
+
+SCENARIO = Scenario(
+    "chaos",
+    f"{len(FAULTS)} kinds of faults at random: ours, the carriers', the providers', the disk's, "
+    "the clock's",
+    (BLOWS, REFUSED, LOST, IN_FLIGHT, ENDINGS, DISAGREEMENTS, UNFLAGGED, BEYOND),
+    run,
+    duration=180.0,
+)
