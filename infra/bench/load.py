@@ -16,7 +16,8 @@ _FIRST_NUMBER = 4520_100_000
 BLOCK = 9_900
 """Numbers in a row: of every 10,000 the last hundred select other behaviours of the simulator."""
 _BLOCKS = 10
-_CONNECTIONS = 100
+CONNECTIONS = 100
+"""Of a client, as a pool of one usually has."""
 _REQUEST_TIMEOUT = 30.0
 _INSIST_FOR = 60.0
 _FINAL = frozenset({"400", "401", "404", "413", "415", "422"})
@@ -78,17 +79,19 @@ async def send(
     order: Order = one_time_password,
     insist: bool = False,
     at_once: int = 100_000,
+    connections: int = CONNECTIONS,
     progress: Callable[[int], None] = lambda sent: None,
 ) -> Sent:
     """Post `count` messages at `rate` a second; returns when each has its answer.
 
     Every text is different and begins with `label`, so that the receiving side can count. With
-    more than `at_once` requests unanswered the schedule waits. Who insists repeats a request that
+    more than `at_once` requests unanswered the schedule waits, and so does a request while all
+    `connections` are waiting for answers. Who insists repeats a request that
     was not answered, under its idempotency key, so that no message is accepted unheard.
     """
     sent = Sent()
     # The cheapest client there is: the load shares its processors with what it measures.
-    http = HttpClient(api_url, connections=_CONNECTIONS, timeout=_REQUEST_TIMEOUT)
+    http = HttpClient(api_url, connections=connections, timeout=_REQUEST_TIMEOUT)
     client = _Client(http, key, sent, label if insist else None)
     under_way: set[asyncio.Task[None]] = set()
     began, began_at = time.monotonic(), time.time()

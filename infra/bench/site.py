@@ -14,7 +14,7 @@ from typing import Any
 
 from infra.bench import ledger
 from infra.bench.ledger import Books, Seen
-from infra.bench.load import Order, Sent, one_time_password, send
+from infra.bench.load import CONNECTIONS, Order, Sent, one_time_password, send
 from infra.bench.processes import Processes
 from infra.bench.scenario import Run
 from infra.bench.smsc import Smsc, account, start_smsc
@@ -68,6 +68,7 @@ class Site:
         order: Order = one_time_password,
         insist: bool = False,
         at_once: int = 1_000,
+        connections: int = CONNECTIONS,
         quiet: bool = False,
     ) -> Sent:
         """Load by the API, as `load.send`; progress is told unless `quiet`."""
@@ -80,6 +81,7 @@ class Site:
             order=order,
             insist=insist,
             at_once=at_once,
+            connections=connections,
             progress=lambda done: None if quiet else self.run.progress(label, done, count),
         )
 

@@ -7,6 +7,7 @@ gently, until nothing is behind any more.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 from adapters.smpp.flow.fairness import FairQueue
 from adapters.smpp.flow.rate import TokenBucket
@@ -32,6 +33,7 @@ class Gate:
         self._loop = loop
         self._bucket = TokenBucket(None, loop.time())
         self._queue: FairQueue[asyncio.Future[None]] = FairQueue()
+        self._waiting: Counter[str] = Counter()
         self._fell_at = -_AGAIN
         self._wake: asyncio.TimerHandle | None = None
 
@@ -61,20 +63,29 @@ class Gate:
         if self._bucket.rate is not None:
             self._bucket.take(1)
 
+    def full(self, tenant: str) -> float:
+        """0 while there is room for one more of a tenant's, else the seconds after which there is
+        a better chance. Who has less than an equal share of the queue finds room in a full one."""
+        pace, waiting = self._bucket.rate, len(self._queue)
+        if pace is None or waiting / pace < PATIENCE:
+            return 0.0
+        its = self._waiting[tenant]
+        if its * len(self._waiting) < waiting:
+            return 0.0
+        return waiting / pace - PATIENCE + 1
+
     async def enter(self, tenant: str, priority: int) -> float:
         """Wait for one's turn; 0, or the seconds after which there is a better chance."""
-        now = self._loop.time()
-        pace = self._bucket.rate
-        if pace is None:
+        if self._bucket.rate is None:
             return 0.0
-        waiting = len(self._queue)
-        if not waiting and self._bucket.wait(now) == 0:
+        if not len(self._queue) and self._bucket.wait(self._loop.time()) == 0:
             self._bucket.take(1)
             return 0.0
-        if waiting / pace >= PATIENCE:
-            return waiting / pace - PATIENCE + 1
+        if after := self.full(tenant):
+            return after
         turn: asyncio.Future[None] = self._loop.create_future()
         entry = self._queue.push(turn, priority=priority, tenant=tenant)
+        self._waiting[tenant] += 1
         self._let_in()
         try:
             async with asyncio.timeout(PATIENCE):
@@ -85,6 +96,10 @@ class Gate:
         except BaseException:
             self._queue.withdraw(entry)
             raise
+        finally:
+            self._waiting[tenant] -= 1
+            if not self._waiting[tenant]:
+                del self._waiting[tenant]
         return 0.0
 
     def _let_in(self) -> None:

@@ -118,7 +118,10 @@ class PoolPressure:
         """See `domain.ports.Pressure`."""
         if channel != "sms":
             return 0.0
-        return max(self._wait(tenant, PRIORITY[category]) - self._longest, 0.0)
+        too_long = self._wait(tenant, PRIORITY[category]) - self._longest
+        if too_long > 0:
+            return too_long
+        return 0.0 if category is Category.OTP else self._gate.full(tenant)
 
     async def admit(self, tenant: str, channel: str, category: Category) -> float:
         """See `domain.ports.Pressure`."""

@@ -197,6 +197,34 @@ def test_who_would_wait_too_long_is_sent_away_at_once(gate):
     assert away == [1.0] * 30
 
 
+def test_a_full_queue_has_room_for_who_has_less_than_a_share(gate):
+    paced(gate, 20)
+    start = gate.loop.time()
+    fits = 1 + int(20 * PATIENCE)
+    order = gate.run(entered(gate, *crowd(fits + 30), *crowd(3, "small")))
+    let_in = [(name, at) for name, at, answer in order if not answer and name.startswith("small")]
+    assert [name for name, _ in let_in] == ["small0", "small1", "small2"]
+    # In its turn, not behind all the others.
+    assert let_in[-1][1] <= start + 8 / 20
+    assert sum(answer > 0 for name, _, answer in order if name.startswith("bulk")) >= 30
+
+
+def test_a_full_queue_says_so_beforehand(gate):
+    paced(gate, 20)
+    assert gate.full("bulk") == 0
+
+    async def story():
+        fits = int(20 * PATIENCE)
+        waiting = [asyncio.ensure_future(gate.enter("bulk", MARKETING)) for _ in range(fits + 1)]
+        await asyncio.sleep(0)
+        assert gate.full("bulk") == pytest.approx(1.0)
+        assert gate.full("small") == 0
+        await asyncio.gather(*waiting)
+        assert gate.full("bulk") == 0
+
+    gate.run(story())
+
+
 def test_who_has_waited_too_long_is_sent_away(gate):
     """The pace has fallen meanwhile."""
     paced(gate, 100)
