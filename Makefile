@@ -20,7 +20,7 @@ PYTHON ?=
 
 .PHONY: help
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
 setup: $(SETUP) ## install the locked Python and npm packages into .venv and node_modules
@@ -36,7 +36,7 @@ test: $(SETUP) ## run the whole test suite (ARGS=… goes to pytest)
 
 .PHONY: bench
 bench: $(SETUP) ## load through the API to the receipt (RATE=300 a second, DURATION=60 seconds)
-	@exec $(BIN)/hermes bench --rate $(RATE) --duration $(DURATION) $(ARGS)
+	@exec $(BIN)/hermes bench --rate $(RATE) --duration $(DURATION) --document docs/performance.md $(ARGS)
 
 .PHONY: scenario
 scenario: $(SETUP) ## a fault with bars to hold (SCENARIO=link-kill; without one: list them)
@@ -45,6 +45,12 @@ scenario: $(SETUP) ## a fault with bars to hold (SCENARIO=link-kill; without one
 .PHONY: contract
 contract: $(SETUP) ## ask the APIs whatever their OpenAPI documents allow (FOR=600 seconds for each of three)
 	@CONTRACT_SECONDS=$(FOR) $(BIN)/python -m pytest tests/contract -q -s -o timeout=3600
+
+.PHONY: comparison
+comparison: $(SETUP) ## the same cascade on Restate and on Temporal, which it installs first
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --quiet --require-hashes \
+		--requirement requirements-comparison.lock
+	@exec $(BIN)/hermes bench --scenario temporal $(ARGS)
 
 .PHONY: docs
 docs: $(SETUP) ## write the documents anew that are made from the code (docs/codes.md)
@@ -76,10 +82,12 @@ COMPILE = $(LOCK_TOOL) pip compile pyproject.toml --universal --python-version 3
 
 .PHONY: lock
 lock: $(LOCK_TOOL) ## write the lock files anew (ARGS=--upgrade for newer versions)
-	$(COMPILE) --annotation-style line --all-extras --output-file requirements-dev.lock
+	$(COMPILE) --annotation-style line --extra dev --output-file requirements-dev.lock
 	$(COMPILE) --no-annotate --constraint requirements-dev.lock --output-file requirements.lock
+	$(COMPILE) --no-annotate --constraint requirements-dev.lock --extra comparison \
+		--output-file requirements-comparison.lock
 	npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund
-	@! grep -nE 'https?://|"resolved"' requirements.lock requirements-dev.lock \
+	@! grep -nE 'https?://|"resolved"' requirements*.lock \
 		|| { echo 'a lock file names a host'; exit 1; }
 	@! grep -n '"resolved"' package-lock.json || { echo 'package-lock.json names a host'; exit 1; }
 

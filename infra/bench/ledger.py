@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.store.message_log import SqliteMessageLog
+from adapters.store.recipients import Places
 from domain.message import Level
 from domain.ports import LoggedMessage, MessageQuery
 from domain.timeline import Entry, Event, Status
@@ -23,6 +24,8 @@ DISAGREEMENTS = exactly("messages on which log and SMSC disagree", 0)
 UNFLAGGED = exactly("duplicates without a flag in the timeline", 0)
 CONSERVATION: tuple[Bar, ...] = (LOST, IN_FLIGHT, DISAGREEMENTS, UNFLAGGED)
 
+_PLACES = Places(bytes(32))
+"""Nobody is forgotten through these logs: they are only read."""
 _PAGE = 1000
 _LOOK_EVERY = 0.25
 _MAY_HAVE_ARRIVED = (Event.SUBMITTED, Event.OUTCOME_UNKNOWN, Event.RECEIPT)
@@ -147,7 +150,7 @@ def is_flagged(message: LoggedMessage, channel: str | None = None) -> bool:
 
 async def drain(path: Path, tenants: Sequence[str], patience: float) -> None:
     """Wait until the log has no message of these tenants under way, or for so many seconds."""
-    log = SqliteMessageLog(path)
+    log = SqliteMessageLog(path, _PLACES)
     deadline = time.monotonic() + patience
     try:
         for tenant in tenants:
@@ -160,7 +163,7 @@ async def drain(path: Path, tenants: Sequence[str], patience: float) -> None:
 
 async def messages(path: Path, tenant: str, wanted: Collection[str]) -> list[LoggedMessage]:
     """A tenant's messages with these ids, newest first, as the log has them."""
-    log = SqliteMessageLog(path)
+    log = SqliteMessageLog(path, _PLACES)
     found: list[LoggedMessage] = []
     before = None
     try:

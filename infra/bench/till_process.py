@@ -20,6 +20,7 @@ from adapters.billing.spending import Spending
 from adapters.store.attempts import SqliteAttemptJournal
 from adapters.store.database import is_postgres
 from adapters.store.message_log import SqliteMessageLog
+from adapters.store.recipients import Places
 from adapters.store.sections import Sections
 from domain.delivery import DeliveryRequest, Submission, SubmissionState
 from domain.failures import Failure, FailureCode
@@ -71,7 +72,7 @@ class Till:
         lists = PriceLists(self._sections)
         self._spending = Spending(where, lists.terms)
         self._attempts = SqliteAttemptJournal(where)
-        self._log = SqliteMessageLog(where)
+        self._log = SqliteMessageLog(where, Places(bytes(32)))
         self._around = Charging(lists, self._spending).around(
             "sms", lambda request: ROUTES, begun_before(self._attempts)
         )

@@ -26,6 +26,7 @@ from adapters.callbacks.outbox import Outbox
 from adapters.callbacks.pump import Pump
 from adapters.callbacks.sender import CallbackSender
 from adapters.store.message_log import SqliteMessageLog
+from adapters.store.recipients import Places
 from adapters.store.sections import Sections
 from adapters.store.tenants import create_tenant
 from adapters.wasm.store.sealing import load_key
@@ -58,7 +59,7 @@ class World:
         self.events = EventStore(where, linger=0.05)
         self.sender = CallbackSender(where, allow_private=True)
         self.outbox = Outbox(self.endpoints, lambda endpoint: None)
-        self.log = SqliteMessageLog(where, self.outbox)
+        self.log = SqliteMessageLog(where, Places(bytes(32)), self.outbox)
         self.pump = Pump(self.events, self.endpoints, self.sender, self._disable, budget=120)
         self.urls = {
             "well": f"http://127.0.0.1:{port}/well",

@@ -74,7 +74,7 @@ ENDINGS = exactly("delivered + sent + failed + expired + canceled", "accepted")
 BEYOND = exactly("messages submitted more often than their policy allows", 0)
 
 
-def run(run: Run) -> Sequence[Check]:
+def run(run: Run, rate: float = RATE) -> Sequence[Check]:
     """Two carriers, a relay and three HTTP providers; the seed says what happens when."""
     peers = [
         Peer(
@@ -98,25 +98,25 @@ def run(run: Run) -> Sequence[Check]:
     ) as stage:
         stage.stack.keys = keys
         set_up_demo_adapters(stage.stack)
-        return uvloop.run(_measure(stage, blows))
+        return uvloop.run(_measure(stage, blows, rate))
 
 
-async def _measure(site: Site, blows: Sequence[Blow]) -> Sequence[Check]:
+async def _measure(site: Site, blows: Sequence[Blow], rate: float) -> Sequence[Check]:
     try:
-        return await _break(site, blows)
+        return await _break(site, blows, rate)
     except BaseException:
         _keep_logs(site)
         raise
 
 
-async def _break(site: Site, blows: Sequence[Blow]) -> Sequence[Check]:
+async def _break(site: Site, blows: Sequence[Blow], rate: float) -> Sequence[Check]:
     await site.warm_up()
     canceling = asyncio.create_task(_cancel(site))
     breaking = asyncio.create_task(strike(site, blows))
-    count = int(RATE * site.run.duration)
+    count = int(rate * site.run.duration)
     label = f"chaos-{site.run.seed}"
     sent = await site.send(
-        label, rate=RATE, count=count, order=_order, insist=True, at_once=_AT_ONCE
+        label, rate=rate, count=count, order=_order, insist=True, at_once=_AT_ONCE
     )
     await breaking
     canceling.cancel()

@@ -35,10 +35,13 @@ _TURNS = 3
 _QUICK, _LATER = 0.2, 1.5
 """Seconds until the carrier's receipt. Both sides let a submission's answer wait a second for it:
 a quick one comes with the answer, a later one wakes a message that waits durably."""
-_AT_ONCE = {"Hermes": 1_000, "Temporal": 80}
-"""Messages under way in the closed loop, enough to keep each engine busy."""
+_AT_ONCE = {"Hermes": 400, "Temporal": 80}
+"""Messages under way in the closed loop: more than each engine's rate times the seconds that a
+message takes. Of 150, 400 and 1,000 for Hermes, and 20, 50 and 100 for Temporal: with 1,000 a busy
+machine ends none within a turn's time, and with 100 Temporal's server begins to give up."""
 _LOOK_EVERY = {"Hermes": 0.1, "Temporal": 0.25}
-"""Seconds; each look is a query that Temporal's server pays for, and Hermes's file does not."""
+"""Seconds. A look is a query that Temporal's server pays for; Hermes's log is read as a file, so
+we do. The fewer, the less of that stands in its price."""
 _WARM_UP = 5.0
 _RAMP = 4.0
 """Seconds at a turn's beginning that its rate leaves out: nothing has come to its end yet."""
@@ -108,7 +111,8 @@ async def _measure(run: Run, ours: Rival, theirs: Rival) -> Sequence[Check]:
                 run, rival, Seen(), Turns(), f"{rival.name}, {delay:g} s, warm-up", _WARM_UP
             )
         for turn in range(1, _TURNS + 1):
-            for rival in rivals:
+            # Each is first in its turn, now and then.
+            for rival in rivals if turn % 2 else reversed(rivals):
                 its = seen[rival.name]
                 label = f"{rival.name}, receipt after {delay:g} s, turn {turn} of {_TURNS}"
                 await _busy(run, rival, its, its.turns[delay], label, run.duration)

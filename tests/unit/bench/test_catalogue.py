@@ -24,6 +24,10 @@ ASKED_FOR = [
     "noisy-tenant",
     "callbacks",
     "ledger",
+    "mission",
+    "in-flight",
+    "chaos",
+    "temporal",
 ]
 
 

@@ -2,9 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from adapters.store.message_log import SqliteMessageLog
+from adapters.store.recipients import Places
 from domain.message import Content, Level, MessageOrder, Step
 from domain.ports import LoggedMessage
 from domain.timeline import Entry, Event, Record, Status
@@ -87,6 +89,32 @@ def test_a_duplicate_must_be_flagged(story, copies, unflagged):
     assert books.unflagged(Seen({"text": copies})) == unflagged
 
 
+def on(channel, *entries):
+    return [msgspec.structs.replace(entry, channel=channel) for entry in entries]
+
+
+FELL_OVER = [*on("sms", submitted()), *on("email", submitted(2))]
+RESENT = [*on("sms", unknown(), submitted(2, flagged=True)), *on("email", submitted(3))]
+
+
+@pytest.mark.parametrize(
+    ("story", "channel", "copies", "disagree", "unflagged"),
+    [
+        pytest.param(FELL_OVER, "sms", 1, False, False, id="once on each channel"),
+        pytest.param(FELL_OVER, "sms", 2, True, True, id="twice on one of two channels"),
+        pytest.param(FELL_OVER, "email", 0, True, False, id="on one of two channels only"),
+        pytest.param(FELL_OVER, "push", 1, True, False, id="on a channel that was never tried"),
+        pytest.param(RESENT, "sms", 2, False, False, id="sent again, and said so"),
+        pytest.param(RESENT, "email", 2, True, True, id="another channel's flag does not count"),
+    ],
+)
+def test_each_channel_has_a_side_of_its_own(story, channel, copies, disagree, unflagged):
+    books = Books(1, {"text": ended(*story)}, set())
+    seen = Seen({"text": copies} if copies else {})
+    assert bool(books.disagreeing(seen, channel)) == disagree
+    assert bool(books.without_flag(seen, channel)) == unflagged
+
+
 def test_duplicates_are_the_submissions_beyond_the_first():
     assert Seen({"a": 1, "b": 3, "c": 2}).duplicates == 3
 
@@ -112,7 +140,7 @@ def test_only_a_receipt_of_delivery_correlates():
 @pytest.fixture
 async def log(tmp_path):
     path = tmp_path / "hermes.db"
-    log = SqliteMessageLog(path)
+    log = SqliteMessageLog(path, Places(bytes(32)))
     record = Record(Status.DELIVERED, [submitted(), receipt()], ended_at=NOON)
     for message in ("ended", "another's"):
         await log.ended(message, an_order(), record)

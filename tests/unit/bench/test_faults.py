@@ -1,0 +1,167 @@
+"""The faults themselves: that they are the seed's, that they strike, and that they are mended."""
+
+import asyncio
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from infra.bench.faults import Blow, Fault, clocks, disk, draw, processes, strike
+from infra.bench.scenarios.chaos import FAULTS
+from infra.bench.site import EVERYTHING
+from tests.waiting import eventually
+
+WRITER = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("PRAGMA journal_mode=WAL")
+database.execute("CREATE TABLE lines (line)")
+for line in sys.stdin:
+    try:
+        database.execute("INSERT INTO lines VALUES (?)", (line.strip(),))
+        sys.stdout.write("written\\n")
+    except sqlite3.Error as error:
+        sys.stdout.write(f"{type(error).__name__}\\n")
+    sys.stdout.flush()
+"""
+CLOCK = """
+import sys, time
+for line in sys.stdin:
+    sys.stdout.write(f"{time.time()} {time.monotonic()}\\n")
+    sys.stdout.flush()
+"""
+
+
+class Talker:
+    """A child that answers each line with a line."""
+
+    def __init__(self, command):
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
+
+    def ask(self, line="?"):
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.process.kill()
+        self.process.communicate()
+
+
+def test_a_seed_is_one_course_of_events():
+    assert draw(7, 180, FAULTS) == draw(7, 180, FAULTS)
+    assert draw(7, 180, FAULTS) != draw(8, 180, FAULTS)
+
+
+def test_faults_leave_time_to_see_that_all_is_well_again():
+    blows = draw(1, 180, FAULTS)
+    assert len(blows) > 30
+    assert all(0 < blow.at <= 170 for blow in blows)
+
+
+def test_weight_is_how_often():
+    async def nothing(site, chance):
+        pass
+
+    often, rarely = Fault("often", nothing, weight=9), Fault("rarely", nothing)
+    drawn = [blow.fault for blow in draw(1, 10_000, (often, rarely))]
+    assert 6 < drawn.count(often) / drawn.count(rarely) < 13
+
+
+def test_ten_runs_meet_every_fault():
+    drawn = {blow.fault.name for seed in range(1, 11) for blow in draw(seed, 180, FAULTS)}
+    assert drawn == {fault.name for fault in FAULTS}
+
+
+async def test_what_is_not_possible_here_is_passed_over():
+    async def never(site, chance):
+        pytest.fail("it is not possible")
+
+    fault = Fault("never", never, possible=False)
+    await strike(SimpleNamespace(), [Blow(0.0, fault, 1)])
+
+
+def test_every_fault_has_a_name_of_its_own():
+    assert len({fault.name for fault in FAULTS}) == len(FAULTS)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no process may set another's limits")
+async def test_a_full_disk_refuses_writes_until_it_has_room(tmp_path):
+    database = tmp_path / "journal.db"
+    [fault] = [fault for fault in disk.FAULTS if fault.name == "pool: disk full"]
+    with Talker([sys.executable, "-c", WRITER, str(database)]) as writer:
+        assert writer.ask("before") == "written"
+        site = SimpleNamespace(stack=SimpleNamespace(pid=lambda name: writer.process.pid))
+        striking = asyncio.create_task(fault.strike(site, random.Random(1)))
+        await eventually(lambda: writer.ask("meanwhile") == "OperationalError")
+        assert writer.ask("refused") == "OperationalError"
+        await striking
+        assert writer.ask("after") == "written"
+    lines = {line for (line,) in sqlite3.connect(database).execute("SELECT line FROM lines")}
+    assert lines - {"meanwhile"} == {"before", "after"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no process may set another's limits")
+async def test_a_process_that_is_gone_has_no_disk_to_fill():
+    with Talker([sys.executable, "-c", ""]) as child:
+        gone = child.process.pid
+    site = SimpleNamespace(stack=SimpleNamespace(pid=lambda name: gone))
+    for fault in disk.FAULTS:
+        await fault.strike(site, random.Random(1))
+
+
+@pytest.mark.skipif(clocks.library() is None, reason="libfaketime is not installed")
+async def test_a_step_moves_the_time_of_day_and_no_timer(tmp_path):
+    [stepped] = {tuple(command[:-2]) for command in clocks.commands(tmp_path).values()}
+    with Talker([*stepped, "-c", CLOCK]) as child, Talker([sys.executable, "-c", CLOCK]) as true:
+
+        def step():
+            """How far the child's clock is from the true one; its timers never are."""
+            told, expected = ([float(n) for n in each.ask().split()] for each in (child, true))
+            assert told[1] == pytest.approx(expected[1], abs=0.5)
+            return round(told[0] - expected[0])
+
+        assert step() == 0
+        [fault] = clocks.FAULTS
+        site = SimpleNamespace(run=SimpleNamespace(directory=tmp_path))
+        striking = asyncio.create_task(fault.strike(site, random.Random(1)))
+        await eventually(lambda: step() == random.Random(1).choice(clocks.STEPS), within=5)
+        await striking
+        await eventually(lambda: step() == 0, within=5)
+
+
+class Stack:
+    """Notes the signals that its components get."""
+
+    def __init__(self):
+        self.struck = []
+
+    def kill(self, name, number=signal.SIGKILL):
+        self.struck.append((name, number))
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+async def test_each_of_our_processes_is_killed(name):
+    stack = Stack()
+    [fault] = [fault for fault in processes.FAULTS if fault.name == f"{name}: kill -9"]
+    await fault.strike(SimpleNamespace(stack=stack), random.Random(1))
+    assert stack.struck == [(name, signal.SIGKILL)]
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+async def test_one_that_is_frozen_goes_on_however_the_run_ends(name):
+    stack = Stack()
+    [fault] = [fault for fault in processes.FAULTS if fault.name == f"{name}: SIGSTOP"]
+    striking = asyncio.create_task(fault.strike(SimpleNamespace(stack=stack), random.Random(1)))
+    await eventually(lambda: stack.struck == [(name, signal.SIGSTOP)])
+    striking.cancel()
+    await asyncio.wait([striking])
+    assert stack.struck == [(name, signal.SIGSTOP), (name, signal.SIGCONT)]
