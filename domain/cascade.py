@@ -70,3 +70,14 @@ def status_when_exhausted(level: Level | None, failure: Failure | None) -> Statu
     if failure is not None and failure.code in (FailureCode.TTL_EXPIRED, FailureCode.TOO_LATE):
         return Status.EXPIRED
     return Status.FAILED
+
+
+def status_when_barred(level: Level | None, failure: Failure) -> Status | None:
+    """The status of a message that may not be sent now; None when its next step may still be.
+
+    A recipient is left alone on one channel, a suspended tenant sends nothing on any. Proof of
+    delivery counts all the same.
+    """
+    if failure.code is not FailureCode.ACCOUNT_SUSPENDED:
+        return None
+    return status_when_exhausted(level, failure)

@@ -48,6 +48,8 @@ class FailureCode(str, Enum):
     INSUFFICIENT_FUNDS = "insufficient_funds"
     CONFIGURATION = "configuration"
     NOT_SUPPORTED = "not_supported"
+    RECIPIENT_BLOCKED = "recipient_blocked"
+    ACCOUNT_SUSPENDED = "account_suspended"
     TOO_LATE = "too_late"
     TIMEOUT = "timeout"
     OUTCOME_UNKNOWN = "outcome_unknown"
@@ -143,6 +145,19 @@ POLICIES: dict[FailureCode, FailurePolicy] = {
         Fault.SENDER,
         "No provider is configured that could carry this step.",
         "Have a provider set up for the channel, or take the step out of the plan.",
+    ),
+    # Both are asked again before what is sent later than at once: see the port `SecondLook`.
+    FailureCode.RECIPIENT_BLOCKED: FailurePolicy(
+        True,
+        Fault.RECIPIENT,
+        "The recipient may not be written to on this channel any more: `detail` says why.",
+        "Take the address off your list; an entry that the person made should stay.",
+    ),
+    FailureCode.ACCOUNT_SUSPENDED: FailurePolicy(
+        True,
+        Fault.SENDER,
+        "The account was suspended before the message went out.",
+        "Ask whoever runs Hermes; what still matters then has to be sent again.",
     ),
     # The delivery handler saw the request after its deadline and did not send.
     FailureCode.TOO_LATE: FailurePolicy(

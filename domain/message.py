@@ -163,7 +163,8 @@ class MessageOrder(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     INTERRUPTING channels whose turn comes in one of the `quiet` times waits for its end.
     `tell` are the callback events before the end that an endpoint of the tenant wants
     (`domain.callback.PROGRESS`); a message that nobody follows so closely has none and does no work
-    for it.
+    for it. A `reply` answers the recipient's own STOP, START or HELP: it is sent although he is on
+    a list, as long as it takes.
     """
 
     tenant: str
@@ -186,6 +187,7 @@ class MessageOrder(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     verdicts: tuple[Verdict, ...] = ()
     recipient: Recipient | None = None
     quiet: tuple[Quiet, ...] = ()
+    reply: bool = False
 
     def quiet_until(self, channel: str, moment: datetime) -> datetime | None:
         """When a channel may be used, if it may not be at this moment."""

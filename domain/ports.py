@@ -10,6 +10,7 @@ from typing import Protocol
 from domain.billing.settlement import Settled
 from domain.callback import Telling
 from domain.delivery import Submission
+from domain.failures import Failure
 from domain.message import Category, MessageOrder
 from domain.tenancy import Mode, Scope, Tenant
 from domain.timeline import Entry, Record, Status
@@ -103,6 +104,16 @@ class MessageLog(Protocol):
 
     async def list(self, query: MessageQuery) -> list[LoggedMessage]:
         """A tenant's newest messages first."""
+
+
+class SecondLook(Protocol):
+    """What may have changed since a message was accepted: asked before it is sent, where that is
+    later than at once."""
+
+    async def refusal(self, order: MessageOrder, channel: str) -> Failure | None:
+        """Why the message may not be sent on a channel now: RECIPIENT_BLOCKED there, or
+        ACCOUNT_SUSPENDED; None when it may. Raises what the database raises: then nobody knows, and
+        it is asked again."""
 
 
 class AttemptJournal(Protocol):

@@ -7,6 +7,7 @@ fired.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -40,7 +41,7 @@ from domain.delivery import (
 from domain.failures import Failure, FailureCode
 from domain.message import Level, MessageOrder, Step
 from domain.mode import Mode
-from domain.ports import MessageLog
+from domain.ports import MessageLog, SecondLook
 from domain.providers import OWN, Providers, Turn
 from domain.timeline import Entry, Event, Record, Snapshot, Status
 
@@ -57,6 +58,10 @@ STATE = "message"
 
 TRIES_LISTED = 20
 """Failed attempts of a step that each have a line of their own in the timeline."""
+
+STALE_AFTER = timedelta(seconds=5)
+"""How long one relies on what was found at acceptance, or at a later look: what is sent after that
+is asked about again."""
 
 WAITING = 0
 """The attempt number under which a scheduled message can be canceled."""
@@ -76,15 +81,42 @@ class PauseOver:
     busy: bool
 
 
-Happening = Submission | Receipt | Cancel | TimedOut | PauseOver
+@dataclass(frozen=True, slots=True)
+class Barred:
+    """What was to be sent may not be sent any more."""
+
+    failure: Failure
+
+
+Happening = Submission | Receipt | Cancel | TimedOut | PauseOver | Barred
+
+
+class Looked(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a second look found, as the journal keeps it: why nothing may be sent, if so."""
+
+    at: datetime
+    failure: Failure | None = None
+
+
+# Without end: nobody knows, so it is neither sent nor failed. With intervals of its own, a run is
+# not paused after the server's number of attempts; `_look` answers by itself once the message's
+# time is over.
+_LOOK: RunOptions[Looked] = RunOptions(
+    serde=JsonSerde(Looked),
+    initial_retry_interval=timedelta(milliseconds=200),
+    max_retry_interval=timedelta(seconds=5),
+)
 
 
 class Journey:
     """The book of one message, from its order to its end."""
 
-    def __init__(self, ctx: ObjectContext, order: MessageOrder, log: MessageLog) -> None:
+    def __init__(
+        self, ctx: ObjectContext, order: MessageOrder, log: MessageLog, second_look: SecondLook
+    ) -> None:
         self._ctx = ctx
         self._log = log
+        self._second_look = second_look
         self.order = order
         self.now = order.accepted_at
         self.record = Record(
@@ -114,7 +146,12 @@ class Journey:
         self._pause: RestateDurableFuture[None] | None = None
         self._timeout: RestateDurableFuture[None] | None = None
         self._due = order.expires_at
+        self._begins = False
         self._rested = order.accepted_at
+        self._looked = order.accepted_at
+        self._asked = order.accepted_at
+        self._question: RestateDurableFuture[Looked] | None = None
+        self._due_now: Callable[[], None] | None = None
         self._time_is_up = False
         self._unsaved = False
         self._news: list[int] = []
@@ -177,7 +214,7 @@ class Journey:
     # Steps and attempts
 
     def turn_to(self, step: Step) -> None:
-        """Begin a step: its timer starts now."""
+        """Begin a step: its timer starts when its first attempt is handed over."""
         self._step = step
         self._providers = Providers(() if self._in_sandbox else step.adapters)
         self._step_number += 1
@@ -191,7 +228,8 @@ class Journey:
             Event.STEP, self.now, step=self._step_number, channel=step.channel, route=step.route
         )
         self._time_is_up = False
-        self._timeout = self._ctx.sleep(self.count_from_now())
+        self._timeout = None
+        self._begins = True
 
     def count_from_now(self) -> timedelta:
         """Fix the end of the step's time, and return how far away it is."""
@@ -201,17 +239,25 @@ class Journey:
         return lasting
 
     def begin_attempt(self) -> None:
-        """Open a new attempt on the current step and hand it to the channel."""
+        """Open a new attempt on the current step and hand it to the channel; `next` does so first,
+        if it may."""
+        self._due_now = self._begin
+
+    def submit(self) -> None:
+        """Hand the current attempt to the channel, again if it was too busy to take it; `next` does
+        so first, if it may."""
+        self._due_now = self._submit
+
+    def _begin(self) -> None:
         self.attempt += 1
         self.resends += self._unsettled
         self._unsettled = False
         self._steps_of_attempts[self.attempt] = self._step
         if self.attempt not in self._signals:
             self._open(self.attempt)
-        self.submit()
+        self._submit()
 
-    def submit(self) -> None:
-        """Hand the current attempt to the channel, again if it was too busy to take it."""
+    def _submit(self) -> None:
         self.tries += 1
         self._pause = None
         service, provider = self._whose_turn()
@@ -240,6 +286,70 @@ class Journey:
             service, "deliver", REQUEST.serialize(request)
         )
         self.save()
+
+    def _hand_over(self) -> None:
+        """Do what is due now, or ask first whether it may be done.
+
+        What was found at acceptance holds for a message that is sent at once, which asks nobody and
+        has no entry for it in its journal. After STALE_AFTER it is asked again, before every step
+        and every try: whoever wrote STOP meanwhile gets nothing more. The answer is journalled, and
+        whether to ask follows from times that are: a replay asks at the same places, and hears the
+        same.
+
+        A message that began with code from before this was here may have journalled a later
+        submission without this entry, and would not fit. It is pinned to the deployment that it
+        began on, where that code still runs (CONTRIBUTING.md, "the durable handlers"). `hermes up`,
+        which registers new code in the old one's place, carries on with all that wait for their
+        time, for the end of quiet hours or in their first step's first try: there, both journals
+        are the same up to here.
+        """
+        if self._due_now is None or self._question is not None:
+            return
+        if self.now - self._looked < STALE_AFTER:
+            due, self._due_now = self._due_now, None
+            if self._begins:
+                self._start_timer()
+            due()
+        else:
+            self._asked = self.now
+            self._question = self._ctx.run_typed("look again", self._look, _LOOK)
+
+    async def _answered(self, question: RestateDurableFuture[Looked]) -> Barred | TimedOut | None:
+        """Do what was due, or say why it is not done."""
+        looked = await question
+        self._question = None
+        self.now = self._looked = max(self.now, looked.at)
+        due, self._due_now = self._due_now, None
+        assert due is not None
+        if looked.failure is not None:
+            return Barred(looked.failure)
+        if self.expired:
+            return TimedOut(self.now)
+        if self._begins:
+            self._start_timer()
+        else:
+            # The database may have been away for long.
+            self._due = min(self._due + (self.now - self._asked), self.order.expires_at)
+            self._timeout = self._ctx.sleep(max(self._due - self.now, timedelta(0)))
+        due()
+        return None
+
+    def _start_timer(self) -> None:
+        self._begins = False
+        self._timeout = self._ctx.sleep(self.count_from_now())
+
+    def _withdraw(self) -> None:
+        """Hand nothing over after all."""
+        self._due_now = None
+        self._question = None
+
+    async def _look(self) -> Looked:
+        now = datetime.now(UTC)
+        if now >= self.order.expires_at:
+            # Nothing will be sent any more, whatever the answer would be.
+            return Looked(now)
+        failure = await self._second_look.refusal(self.order, self._step.channel)
+        return Looked(datetime.now(UTC), failure)
 
     def _whose_turn(self) -> tuple[str, str | None]:
         """The service that the current attempt goes to, and the provider that it is to take."""
@@ -304,6 +414,7 @@ class Journey:
         """
         self._pause = None
         self._timeout = None
+        self._withdraw()
         if self._call is not None:
             await self._call.cancel_invocation()
             self._call = None
@@ -334,9 +445,11 @@ class Journey:
         """The next thing that happens: a submission's answer, a signal, or a timer.
 
         A receipt may overtake the answer of its own submission; it is kept until that is told, or
-        the step's time is up.
+        the step's time is up. What `begin_attempt` or `submit` left to be handed over goes first;
+        while it is not known whether it may, the step's time stands still.
         """
         while True:
+            self._hand_over()
             if self._early and (self._call is None or self._time_is_up):
                 return self._early.pop(0)
             if self._time_is_up:
@@ -344,13 +457,18 @@ class Journey:
             self._show()
             if self._news:
                 await self._tell()
-            timers = (self._pause, self._timeout)
-            waited = (self._call, *self._signals.values(), *timers)
+            timers = (self._pause, self._timeout) if self._question is None else ()
+            waited = (self._call, self._question, *self._signals.values(), *timers)
             completed, _ = await wait_completed(*(f for f in waited if f is not None))
             first = completed[0]
             if first is self._call:
                 call, self._call = self._call, None
                 return await self._answer(call)
+            if self._question is not None and first is self._question:
+                refused = await self._answered(self._question)
+                if refused is not None:
+                    return refused
+                continue
             if first is self._pause:
                 self._pause = None
                 self.now = max(self.now, self._rested)
@@ -500,10 +618,21 @@ class Journey:
                 # Whatever comes of it, the provider has it: it is not sent again.
                 self._unsettled = False
                 self._pause = None
+                self._withdraw()
         if receipt.level is not None:
             self.reached(receipt.level, step.channel)
             if receipt.level.reaches(step.success):
                 self.record.channel = step.channel
+
+    def note_barred(self, failure: Failure) -> None:
+        """Add that the step may not send any more."""
+        self.note(
+            Event.FAILED,
+            self.now,
+            step=self._step_number,
+            channel=self._step.channel,
+            failure=failure,
+        )
 
     def note_timeout(self, at: datetime) -> None:
         """Add the step's timeout."""

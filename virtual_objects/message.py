@@ -20,6 +20,7 @@ from domain.cascade import (
     fails_over,
     leaves,
     retries_submission,
+    status_when_barred,
     status_when_exhausted,
     status_when_reached,
 )
@@ -27,10 +28,19 @@ from domain.channels import CHANNELS
 from domain.delivery import Cancel, Receipt, Submission, SubmissionState
 from domain.failures import Failure, FailureCode
 from domain.message import INTERRUPTING, DeliveryPolicy, MessageOrder, Step
-from domain.ports import MessageLog
+from domain.ports import MessageLog, SecondLook
 from domain.providers import Turn
 from domain.timeline import RECEIPTS_LISTED, Entry, Event, Record, Snapshot, Status
-from virtual_objects.journey import ORDER, SIGNAL, SNAPSHOT, STATE, Journey, PauseOver, TimedOut
+from virtual_objects.journey import (
+    ORDER,
+    SIGNAL,
+    SNAPSHOT,
+    STATE,
+    Barred,
+    Journey,
+    PauseOver,
+    TimedOut,
+)
 
 _BODY = BytesSerde()
 _RECEIPT: JsonSerde[Receipt] = JsonSerde(Receipt)
@@ -51,8 +61,11 @@ _ANSWER: JsonSerde[bool] = JsonSerde(bool)
 _ENDING: RunOptions[Status | None] = RunOptions(serde=JsonSerde(Status))
 
 
-def create_message_object(log: MessageLog, *, journal_retention: timedelta) -> VirtualObject:
-    """The object, bound to the log that its endings are written to.
+def create_message_object(
+    log: MessageLog, second_look: SecondLook, *, journal_retention: timedelta
+) -> VirtualObject:
+    """The object, bound to the log that its endings are written to, and to whom it asks before it
+    sends later than at once.
 
     `journal_retention` is how long the invocation can be inspected after the end.
     """
@@ -68,7 +81,7 @@ def create_message_object(log: MessageLog, *, journal_retention: timedelta) -> V
             if ending is not None:
                 return Outcome(ending)
 
-        journey = Journey(ctx, order, log)
+        journey = Journey(ctx, order, log, second_look)
         try:
             status = await walk(journey)
         except TerminalError as canceled_by_operator:
@@ -295,6 +308,13 @@ async def take(journey: Journey, step: Step) -> Status | None:
 
             case Cancel():
                 return cancel(journey, happening)
+
+            case Barred(failure=failure):
+                journey.note_barred(failure)
+                # What may have arrived is not said to have failed for what came later.
+                in_doubt = journey.unsettled
+                journey.fail(Failure(FailureCode.OUTCOME_UNKNOWN) if in_doubt else failure)
+                return status_when_barred(journey.record.level, failure)
 
             case TimedOut(at=at):
                 journey.note_timeout(at)

@@ -10,10 +10,13 @@ from datetime import timedelta
 import httpx
 import pytest
 
+import virtual_objects.journey
 import virtual_objects.message
 from adapters.restate.ingress import RestateIngress
 from adapters.store.message_log import SqliteMessageLog
-from tests.cascade.world import Backstage, Cascade
+from adapters.store.recipients import Places
+from adapters.suppression.store import SuppressionStore
+from tests.cascade.world import HASHER, Backstage, Cascade
 from tests.restate_server import Restate, running_restate, served
 
 # Half a second: receipts and submissions of a scenario mostly come before it, timeouts and
@@ -21,7 +24,11 @@ from tests.restate_server import Restate, running_restate, served
 _INACTIVITY = {"suspending": "500ms", "replaying": "0s"}
 
 # Shorter than the product's, since they are waited for often.
-_PATIENCE = {"UNKNOWN_GRACE": timedelta(seconds=0.6), "LOOK_AGAIN": timedelta(seconds=0.3)}
+_PATIENCE = {
+    (virtual_objects.message, "UNKNOWN_GRACE"): timedelta(seconds=0.6),
+    (virtual_objects.message, "LOOK_AGAIN"): timedelta(seconds=0.3),
+    (virtual_objects.journey, "STALE_AFTER"): timedelta(seconds=0.3),
+}
 
 
 @dataclass
@@ -43,8 +50,8 @@ def stage(
         served(backstage.application) as endpoint,
         running_restate(directory, inactivity_timeout=_INACTIVITY[request.param]) as server,
     ):
-        for name, time in _PATIENCE.items():
-            patch.setattr(virtual_objects.message, name, time)
+        for (module, name), time in _PATIENCE.items():
+            patch.setattr(module, name, time)
         backstage.ingress = server.ingress
         server.register(endpoint)
         yield Stage(server, backstage)
@@ -53,10 +60,19 @@ def stage(
 
 @pytest.fixture
 async def cascade(stage: Stage) -> AsyncIterator[Cascade]:
-    log = SqliteMessageLog(stage.backstage.database)
+    log = SqliteMessageLog(stage.backstage.database, Places(bytes(32)))
     engine = RestateIngress(stage.restate.ingress)
     async with httpx.AsyncClient(timeout=30, verify=False) as http:
         backstage = stage.backstage
-        yield Cascade(stage.restate, backstage.channels, backstage.endings, log, engine, http)
+        yield Cascade(
+            stage.restate,
+            backstage.channels,
+            backstage.endings,
+            backstage.looks,
+            SuppressionStore(backstage.database, HASHER),
+            log,
+            engine,
+            http,
+        )
     await engine.close()
     await log.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,12 +28,16 @@ from adapters.restate.ingress import RestateIngress
 from adapters.store.message_log import SqliteMessageLog
 from adapters.store.sections import Section, Sections
 from adapters.store.tenants import create_tenant
+from adapters.suppression.hashing import Hasher
+from adapters.suppression.second_look import StoredSecondLook
+from adapters.suppression.store import SuppressionStore
 from adapters.wasm.store.sealing import Sealer, load_key
 from domain.channels import CHANNELS
 from domain.delivery import Receipt
 from domain.failures import Failure, FailureCode
 from domain.ids import RANDOMNESS, fresh_id
 from domain.message import Content, DeliveryPolicy, Level, MessageOrder, Step
+from domain.ports import SecondLook
 from domain.timeline import Entry, Event, Record
 from handlers.callbacks import create_callback_endpoint, create_status_callback
 from handlers.delivery.sandbox import create_sandbox_delivery
@@ -70,6 +75,34 @@ class BlockableLog(SqliteMessageLog):
         await super().ended(message_id, order, record)
 
 
+class Looks:
+    """The second looks at a real database, that tells who asked, and may be away for some."""
+
+    def __init__(self) -> None:
+        self.real: SecondLook | None = None
+        self.asked: dict[str, list[str]] = defaultdict(list)
+        """The channels asked about, by the order's `label`."""
+        self.away: dict[str, int] = {}
+        """How often the database is still away for an order."""
+
+    async def refusal(self, order: MessageOrder, channel: str) -> Failure | None:
+        named = label(order)
+        self.asked[named].append(channel)
+        if self.away.get(named):
+            self.away[named] -= 1
+            raise OSError("the database is away")
+        assert self.real is not None
+        return await self.real.refusal(order, channel)
+
+
+def label(order: MessageOrder) -> str:
+    """What tells an order from the others: when it was accepted, to the microsecond."""
+    return order.accepted_at.isoformat()
+
+
+HASHER = Hasher(bytes(range(32)))
+
+
 @dataclass
 class Backstage:
     """What the handlers write to and talk to; made once for a server."""
@@ -77,6 +110,7 @@ class Backstage:
     database: Path
     channels: ScriptedChannels = field(default_factory=ScriptedChannels)
     endings: BlockedEndings = field(default_factory=BlockedEndings)
+    looks: Looks = field(default_factory=Looks)
     ingress: str = ""
     """Restate's; known once it runs."""
     endpoints: Section[Directory] | None = None
@@ -112,10 +146,11 @@ class Backstage:
         log = BlockableLog(
             self.database, self.endings, Outbox(endpoints, Waker(wake, pump.look_again))
         )
+        look = self.looks.real = StoredSecondLook(self.database, HASHER)
         try:
             yield restate.app(
                 [
-                    create_message_object(log, journal_retention=RETENTION),
+                    create_message_object(log, self.looks, journal_retention=RETENTION),
                     create_callback_endpoint(pump),
                     create_status_callback(events),
                     older_messages(),
@@ -125,6 +160,7 @@ class Backstage:
             )
         finally:
             await callbacks.close()
+            await look.close()
             await log.close()
             await events.close()
             sections.close()
@@ -223,6 +259,8 @@ class Cascade:
     restate: Restate
     channels: ScriptedChannels
     endings: BlockedEndings
+    looks: Looks
+    lists: SuppressionStore
     log: SqliteMessageLog
     engine: RestateIngress
     http: httpx.AsyncClient

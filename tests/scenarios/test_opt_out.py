@@ -2,10 +2,12 @@
 
 import json
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.scenarios.driver import Driver, email, mailbox, sms
+from adapters.store.tenants import change_tenant
+from tests.scenarios.driver import Driver, email, entry, mailbox, sms
 from tests.scenarios.tenant import Tenant
 from tests.waiting import until
 
@@ -122,3 +124,42 @@ def test_an_address_that_does_not_exist_is_not_tried_again(hermes):
     busy = mailbox("busy")
     hermes.ended(hermes.send(email(timeout=2), to_email=busy))
     assert try_to_send(hermes, to_email=busy).status_code == 202
+
+
+def test_what_was_scheduled_before_stop_is_not_sent_after_it(hermes, tenant):
+    person, other, inbox = "+4520100004", "+4520100005", mailbox()
+    due = (datetime.now(UTC) + timedelta(seconds=7)).isoformat()
+    alone = hermes.send(sms(), to_sms=person, send_at=due)
+    code = hermes.send(sms(), to_sms=person, send_at=due, category="otp", text="Code 4711")
+    both = hermes.send(sms(), email(), to_sms=person, to_email=inbox, send_at=due)
+    for_other = hermes.send(sms(), to_sms=other, send_at=due)
+    say(hermes, "stop", person)
+    tenant.hears("stop")
+    assert {hermes.message(sent)["status"] for sent in (alone, both)} == {"scheduled"}
+
+    message = hermes.ended(alone)
+    assert (message["status"], message["failure"]["code"]) == ("failed", "recipient_blocked")
+    barred = entry(message, "failed")
+    assert (barred["channel"], barred["failure"]["detail"]) == ("sms", "the person wrote STOP")
+    message = hermes.ended(both)
+    assert (message["status"], message["channel"]) == ("sent", "email")
+    assert len(hermes.mails(inbox)) == 1
+    assert hermes.ended(code)["status"] == "delivered"
+    assert hermes.ended(for_other)["status"] == "delivered"
+    texts = [submit["text"] for submit in hermes.submits(person)]
+    assert [text for text in texts if not text.startswith("acme: ")] == ["Code 4711"]
+
+
+def test_what_a_tenant_scheduled_before_it_was_suspended_is_not_sent(hermes):
+    inbox = mailbox()
+    due = (datetime.now(UTC) + timedelta(seconds=6)).isoformat()
+    sent = hermes.send(email(), to_email=inbox, send_at=due)
+    database = hermes.stack.data_dir / "hermes.db"
+    change_tenant(database, "acme", {"suspended": True})
+    try:
+        message = hermes.ended(sent)
+    finally:
+        change_tenant(database, "acme", {"suspended": False})
+    assert (message["status"], message["failure"]["code"]) == ("failed", "account_suspended")
+    assert hermes.mails(inbox) == []
+    until(lambda: try_to_send(hermes, to_email=inbox).status_code == 202)
