@@ -97,6 +97,10 @@ class Routes:
                 name = "no keyword" if route.keyword is None else f"keyword {route.keyword}"
                 raise ValueError(f"{route.number} has two routes for {name}")
             of_number.append((keyword, route))
+        self._sharing = {
+            number: tuple(_first_of_each_tenant(route for _, route in of_number))
+            for number, of_number in self._by_number.items()
+        }
         for of_number in self._by_number.values():
             of_number.sort(key=lambda entry: len(entry[0]), reverse=True)
 
@@ -114,6 +118,17 @@ class Routes:
             if begins[: len(keyword)] == keyword:
                 return route
         return None
+
+    def sharing(self, destination: str) -> tuple[InboundRoute, ...]:
+        """Whose the number is: the first route of each tenant that has one there, in order."""
+        return self._sharing.get(destination.lstrip("+"), ())
+
+
+def _first_of_each_tenant(routes: Iterable[InboundRoute]) -> Iterable[InboundRoute]:
+    first: dict[str, InboundRoute] = {}
+    for route in routes:
+        first.setdefault(route.tenant, route)
+    return first.values()
 
 
 def words(text: str, limit: int | None = None) -> list[str]:
@@ -163,16 +178,24 @@ class InboundEvent(msgspec.Struct, frozen=True):
     data: Received
 
 
-class InboundDelivery(msgspec.Struct, frozen=True):
-    """One event to deliver. `id` is the same for every repetition."""
+class InboundDelivery(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One event to deliver. `id` is the same for every repetition.
+
+    `also` are the other tenants that a person ends with it who writes STOP to a number that they
+    share. They are not told who it was: the person may never have heard of them. Nobody is told
+    where `url` is empty: then the number has no tenant of its own.
+    """
 
     id: str
     tenant: str
     url: str
     event: InboundEvent
+    also: tuple[str, ...] = ()
 
 
-def delivery_of(message: InboundMessage, route: InboundRoute) -> InboundDelivery:
+def delivery_of(
+    message: InboundMessage, route: InboundRoute, also: tuple[str, ...] = ()
+) -> InboundDelivery:
     """What the route's tenant is told of a message."""
     received = Received(
         id=message.id,
@@ -193,6 +216,7 @@ def delivery_of(message: InboundMessage, route: InboundRoute) -> InboundDelivery
         tenant=route.tenant,
         url=route.url,
         event=InboundEvent(RECEIVED, message.last_at, received),
+        also=also,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
-from domain.inbound import words
+from domain.inbound import InboundDelivery, InboundMessage, InboundRoute, Routes, delivery_of, words
 from domain.message import Category
 from domain.suppression import RULES, Reason
 
@@ -246,6 +246,34 @@ def read(text: str, keyword: str | None = None) -> Said | None:
     if found[-len(own) :] == own:
         return _commands().get(found[: -len(own)])
     return None
+
+
+def addressed(message: InboundMessage, routes: Routes) -> InboundDelivery | None:
+    """Whose a message is, None for nobody's.
+
+    A STOP without a keyword, to a number that several tenants share, is meant for all of them:
+    whoever writes it wants no more messages from the number, and need not know who shares it. A
+    command to a number that only one tenant has is that tenant's.
+    """
+    route = routes.find(message.destination, message.beginning)
+    said = read(message.beginning)
+    if said is None or (route is not None and route.keyword is not None):
+        return None if route is None else delivery_of(message, route)
+    sharing = routes.sharing(message.destination)
+    if route is None:
+        if not sharing or (len(sharing) > 1 and said.command is not Command.STOP):
+            return None
+        url = sharing[0].url if len(sharing) == 1 else ""
+        route = InboundRoute(message.destination, None, sharing[0].tenant, url)
+    also = [one.tenant for one in sharing if one.tenant != route.tenant]
+    return delivery_of(message, route, tuple(also if said.command is Command.STOP else ()))
+
+
+def farewell(said: Said, sender: str, number: str) -> str:
+    """What a person with this number is told who has ended all that share the number `sender`:
+    in no tenant's name, and without a word of START, which is no one's in particular."""
+    template = REPLIES[language(said, number)][Command.STOP]
+    return template.partition(". ")[0].replace("{name}", sender) + "."
 
 
 def language(said: Said, number: str) -> str:

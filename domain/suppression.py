@@ -8,7 +8,7 @@ a person who was forgotten stays suppressed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -18,7 +18,9 @@ from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
 from domain.channels import CHANNELS
 from domain.channels.rules import AddressProblem
 from domain.failures import Failure, FailureCode
-from domain.message import Category
+from domain.message import Category, MessageOrder
+from domain.mode import Mode
+from domain.sandbox import is_suppressed
 
 EVERYBODY: Final = ""
 """In the place of a tenant: the operator's own list, which holds for all of them."""
@@ -64,8 +66,10 @@ RULES: Final[dict[Reason, Rule]] = {
     Reason.HARD_BOUNCE: Rule(5, _ALL, False, "the address does not exist"),
 }
 
-_MAILBOX: Final = re.compile(r"\s*5\.1\.[0-9]{1,3}\b")
-_OTHERWISE: Final = re.compile(r"\s*[245]\.[0-9]{1,3}\.[0-9]{1,3}\b")
+_MAILBOX: Final = re.compile(r"\s*(?:5[0-9]{2}[ -])?5\.1\.(?:1|2|3|6|10)\b(?!\.)")
+"""RFC 3463 section 3.2 and RFC 7505, perhaps behind the reply's own code: the recipient's mailbox
+or its host is not there, wrongly written, or moved. Not 5.1.7 to 5.1.9, which are about the
+sender's address and the way there, nor 5.1.0, which stands for refused senders too."""
 
 
 def is_hard_bounce(channel: str, failure: Failure) -> bool:
@@ -73,13 +77,13 @@ def is_hard_bounce(channel: str, failure: Failure) -> bool:
     exist, which a sender who keeps trying pays for with his reputation. A phone number that is
     unknown today may be somebody's tomorrow.
 
-    550 also stands for policies; then the enhanced status code (RFC 3463), if there is one, is of
-    another subject than addressing, 5.1.
+    Only an enhanced status code (RFC 3463) proves that. 550 alone also stands for policies, and for
+    what the sender or the relay did wrong: nobody is to lose his one-time passwords by it.
     """
     if channel != "email" or failure.code is not FailureCode.RECIPIENT_INVALID:
         return False
-    said = failure.detail or ""
-    return _MAILBOX.match(said) is not None or _OTHERWISE.match(said) is None
+    said = (failure.provider_code, failure.detail)
+    return any(_MAILBOX.match(text) is not None for text in said if text)
 
 
 _BY_NUMBER: Final = {rule.number: reason for reason, rule in RULES.items()}
@@ -144,6 +148,37 @@ def canonical(channel: str, address: str) -> str:
 def of_order(channel: str, address: str) -> str:
     """`canonical` of an address that the channel has put into its own form already."""
     return address.lower() if channel == "email" else address
+
+
+Look = Callable[[str, str, str], bytes]
+"""What is held against an address: asked with the list's owner, the channel and the address as
+`of_order` has it, answers an octet (`packed`) for each reason."""
+
+
+def why_suppressed(order: MessageOrder, channel: str, look: Look) -> str | None:
+    """Why a message may not go out on a channel, for people; None when it may.
+
+    The rule of the message's acceptance and of every later look. A list blocks categories, so a
+    one-time password goes to who wrote STOP, and not to who has blocked everything. What is on the
+    operator's list is nobody else's business.
+    """
+    if order.reply:
+        return None
+    address = order.to[channel]
+    if order.mode is Mode.TEST and is_suppressed(channel, address):
+        return RULES[Reason.STOP].meaning
+    address = of_order(channel, address)
+    held = look(order.tenant, channel, address)
+    everybody = look(EVERYBODY, channel, address)
+    if not held and not everybody:
+        return None
+    asked = bit(order.category)
+    for octet in held:
+        if octet & asked:
+            return RULES[unpacked(octet).reason].meaning
+    if any(octet & asked for octet in everybody):
+        return "the operator of this service has blocked the address"
+    return None
 
 
 _PLAIN_EMAIL: Final = re.compile(

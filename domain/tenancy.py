@@ -29,6 +29,13 @@ class Tier(str, Enum):
     DEDICATED = "dedicated"  # senders and routes of its own
     CUSTOM = "custom"  # adapters of its own as well
 
+    def covers(self, needed: Tier) -> bool:
+        """Whether what needs the other tier may be had in this one."""
+        return _RANKS[self] >= _RANKS[needed]
+
+
+_RANKS: Final = {tier: rank for rank, tier in enumerate(Tier)}
+
 
 class Scope(str, Enum):
     """What an API key may do. Each route of the API asks for one of them."""
@@ -80,3 +87,8 @@ class Tenant(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     defaults: Defaults = Defaults()
     retention: Retention = Retention()
     routing: RoutingRules = NO_RULES
+
+    @property
+    def needs(self) -> Tier:
+        """The lowest tier that covers the settings."""
+        return Tier.SHARED if self.routing == NO_RULES else Tier.DEDICATED

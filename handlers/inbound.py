@@ -57,6 +57,8 @@ def create_inbound(sender: CallbackSender, opt_outs: OptOuts | None = None) -> S
                 ctx.generic_send("Message", "send", _encode(obeyed.reply), key=obeyed.reply_id)
             if obeyed.command is not None:
                 delivery = with_opt_out(delivery, obeyed.command.value)
+        if not delivery.url:
+            return
         await sender.post(delivery.tenant, delivery.url, delivery.id, _encode(delivery.event))
 
     return inbound

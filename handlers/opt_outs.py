@@ -24,7 +24,7 @@ from domain.channels.rules import ChannelProblem
 from domain.ids import derived_id
 from domain.inbound import InboundDelivery
 from domain.message import Category, Content, MessageOrder
-from domain.optout import Command, OptOutRules, Said, read
+from domain.optout import Command, OptOutRules, Said, farewell, read
 from domain.suppression import RULES, Reason
 
 logger = logging.getLogger(__name__)
@@ -67,6 +67,22 @@ class OptOuts:
 
     async def obey(self, delivery: InboundDelivery, said: Said) -> Obeyed:
         """Change the tenant's list, and say what to answer. May be repeated."""
+        if delivery.also and said.command is Command.STOP:
+            return await self._obey_for_all(delivery, said)
+        return await self._obey(delivery, said)
+
+    async def _obey_for_all(self, delivery: InboundDelivery, said: Said) -> Obeyed:
+        """The same for everyone who shares the number. One of them answers: the number's own
+        tenant as it likes, else the first that does."""
+        found = Obeyed()
+        for tenant in (delivery.tenant, *delivery.also):
+            obeyed = await self._obey(msgspec.structs.replace(delivery, tenant=tenant), said)
+            own = bool(delivery.url) and tenant == delivery.tenant
+            if own or (not delivery.url and found.reply is None):
+                found = obeyed
+        return found
+
+    async def _obey(self, delivery: InboundDelivery, said: Said) -> Obeyed:
         rules = await asyncio.to_thread(self._rules, delivery.tenant)
         if not rules.keywords:
             return Obeyed()
@@ -92,6 +108,8 @@ class OptOuts:
                 await asyncio.to_thread(self._store.lift, delivery.tenant, entry.key, _LIFTED)
             )
         text = rules.reply(said, delivery.tenant, received.source) if changed else None
+        if text is not None and not delivery.url:
+            text = farewell(said, received.destination, received.source)
         if text is None:
             return Obeyed(said.command)
         return Obeyed(said.command, *self._reply(delivery, said, text))
@@ -128,5 +146,6 @@ class OptOuts:
             expires_at=now + _ANSWERED_WITHIN,
             category=category,
             metadata={"opt_out": said.command.value},
+            reply=True,
         )
         return derived_id(delivery.tenant, key), order

@@ -86,7 +86,8 @@ class InboundNumber(Section):
 
 
 class Callbacks(Section):
-    """Status callbacks to tenants. Private addresses only where it is said."""
+    """Status callbacks to tenants. Private addresses only where it is said, which marks a machine
+    that is developed on: marketing mails go out there though their links lead nowhere."""
 
     allow_private_addresses: bool = False
 
@@ -183,8 +184,9 @@ class Settings(BaseSettings):
     After a message's end Restate shows its invocation for `journal_retention` seconds; it holds the
     content, perhaps a one-time password.
 
-    `public_url` is where providers reach the API from outside: their webhooks come to it, and some
-    sign it; without it, the API's own address.
+    `public_url` is where the API is reached from outside: providers' webhooks come to it, and some
+    sign it, and the unsubscribe links in marketing mails lead there; without it, the API's own
+    address.
 
     `database_url` is `postgresql://user:password@host/database`, where tenants, keys, what is set
     for them and the message log are kept, for any number of machines; without it they are in
@@ -265,6 +267,12 @@ class Settings(BaseSettings):
     def webhooks_url(self) -> str:
         """Where providers reach us."""
         return self.public_url or f"http://{self.api.host}:{self.api.port}"
+
+    @property
+    def unsubscribing_works(self) -> bool:
+        """Whether the link in a marketing mail leads its reader to us: mail programs follow https
+        alone (RFC 8058), and nobody outside reaches the API's own address."""
+        return self.public_url is not None and urlsplit(self.public_url).scheme == "https"
 
     @property
     def database(self) -> Path | str:

@@ -7,17 +7,18 @@ What changes an account's terms is called in a transaction that has touched SECT
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final
 
 import msgspec
 
+from adapters.billing import prices
 from adapters.billing.ledger import Ledger, day_of
 from adapters.store.audit import note
 from adapters.store.database import Database
-from domain.billing.money import text
+from domain.billing.money import LARGEST_SUM, text
 from domain.billing.terms import Terms
 
 SECTION: Final = "accounts"
@@ -114,6 +115,10 @@ class EntryExists(Exception):
     """There is another entry with this reference."""
 
 
+class BalanceTooLarge(Exception):
+    """With the entry the balance would be beyond LARGEST_SUM."""
+
+
 def load_terms(database: Database) -> dict[str, Terms]:
     """The terms of every account, by tenant."""
     return {
@@ -131,14 +136,24 @@ def terms_of(database: Database, tenant: str) -> Terms:
 
 
 def set_terms(
-    database: Database, tenant: str, currency: str, credit: int | None, actor: str
+    database: Database,
+    tenant: str,
+    currency: str,
+    credit: int | None,
+    actor: str,
+    *,
+    force: bool = False,
 ) -> Terms:
-    """Open an account, or change what it allows. Raises CurrencyFixed."""
+    """Open an account, or change what it allows. Raises CurrencyFixed; and
+    `adapters.billing.prices.CurrencyUnpriced` when there are prices, but none in this currency for
+    the tenant or for everybody, unless `force`: without a price it would send for nothing."""
     row = database.execute(_SELECT, (tenant,)).fetchone()
     before = None if row is None else Terms(*row)
     if before is not None and before.currency != currency and _used(database, tenant):
         raise CurrencyFixed(tenant)
     database.execute(_SET, (tenant, currency, credit, EMPTY_AT_FIRST))
+    if not force:
+        prices.check_priced(database, tenant, currency)
     look_again(database, tenant)
     after = terms_of(database, tenant)
     note(
@@ -163,7 +178,8 @@ def post(
 ) -> Entry:
     """Post an amount to an account, once for each reference: the same again changes nothing.
 
-    Raises UnknownAccount, and EntryExists when the reference was used for something else.
+    Raises UnknownAccount, EntryExists when the reference was used for something else, and
+    BalanceTooLarge.
     """
     currency = terms_of(database, tenant).currency
     # As exact as a datetime, by which pages of entries are asked for.
@@ -174,6 +190,8 @@ def post(
         if (there.kind, there.currency, there.amount) != (kind, currency, amount):
             raise EntryExists(reference)
         return there
+    if abs(state_of(database, tenant).balance + amount) > LARGEST_SUM:
+        raise BalanceTooLarge
     Ledger().post(database, tenant, currency, amount)
     look_again(database, tenant)
     note(
@@ -215,23 +233,27 @@ def funds(database: Database, tenant: str) -> tuple[int, int]:
     return (0, 0) if row is None else (row[0], row[1])
 
 
-def look_again(database: Database, tenant: str) -> None:
-    """Lift the mark of an empty account that has money now."""
+def look_again(database: Database, tenant: str, cheapest: int | None = None) -> None:
+    """Lift the mark of an empty account that has money now: what it was short of, or what a
+    message costs by now."""
     terms = terms_of(database, tenant)
     if not terms.short:
         return
     has, leased = funds(database, tenant)
-    if terms.credit is None or has - leased >= terms.short:
+    enough = terms.short if cheapest is None else min(terms.short, cheapest)
+    if terms.credit is None or has - leased >= enough:
         mark(database, tenant, 0)
 
 
-def recovered(database: Database) -> list[str]:
-    """Whose accounts are marked as empty and have money again: `look_again` lifts the mark."""
-    found = []
+def recovered(database: Database, cheapest: Callable[[str], int]) -> dict[str, int]:
+    """Whose accounts are marked as empty and have money again, each with what its messages cost
+    at least, `cheapest` of it: `look_again` lifts the mark."""
+    found = {}
     for tenant, short in database.execute(_SHORT).fetchall():
         has, leased = funds(database, tenant)
-        if has - leased >= short:
-            found.append(tenant)
+        least = cheapest(tenant)
+        if has - leased >= min(short, least):
+            found[tenant] = least
     return found
 
 

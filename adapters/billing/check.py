@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from adapters.billing.leftovers import LATEST
 from adapters.store.database import Database, is_postgres
 from adapters.store.schema import open_store
 from domain.billing import settlement
@@ -59,6 +61,16 @@ _ENDED: Final = (
 _ROWS: Final = (
     "SELECT message, attempt, kind, amount FROM ledger WHERE message >= ? AND message <= ?"
 )
+# Each of them should have been released: see `adapters.billing.leftovers`.
+_LEFT_OPEN: Final = (
+    "SELECT reserve.message, reserve.attempt FROM ledger AS reserve"
+    " JOIN messages ON messages.id = reserve.message"
+    " WHERE reserve.kind = 'reserve' AND messages.ended_at < ? AND NOT EXISTS ("
+    "SELECT 1 FROM ledger AS release WHERE release.message = reserve.message"
+    " AND release.attempt = reserve.attempt AND release.kind = 'release')"
+    " ORDER BY reserve.message, reserve.attempt"
+)
+_RESERVES: Final = "SELECT COUNT(*) FROM ledger WHERE kind = 'reserve'"
 _LEASED: Final = "SELECT COUNT(*) FROM leases WHERE amount < 0"
 
 
@@ -91,6 +103,16 @@ def check(where: Path | str) -> list[Finding]:
                 (f"{message}/{attempt} {kind}" for message, attempt, kind in _all(database)),
             ),
             _settled(database),
+            _listed(
+                "no reservation is left of a message that ended long ago",
+                database.execute(_RESERVES).fetchone()[0],
+                (
+                    f"{message}/{attempt}"
+                    for message, attempt in database.execute(
+                        _LEFT_OPEN, (time.time() - LATEST,)
+                    ).fetchall()
+                ),
+            ),
             Finding(
                 "no lease is negative",
                 _count(database, "leases"),

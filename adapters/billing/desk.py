@@ -9,6 +9,8 @@ from adapters.billing.accounts import AccountState
 from adapters.billing.lists import PriceLists
 from adapters.billing.usage import Asked, UsageLine, UsageTotal, report
 from adapters.store.change import looking
+from domain.billing.prices import digits_of
+from domain.message import MessageOrder
 
 
 class BillingDesk:
@@ -18,9 +20,17 @@ class BillingDesk:
         self._where = where
         self._lists = lists
 
-    def empty(self, tenant: str) -> bool:
-        """Whether nothing more can be sent at the expense of the tenant's account; from memory."""
-        return self._lists.empty(tenant)
+    def cannot_pay(self, order: MessageOrder) -> bool:
+        """Whether a message may come to cost something, by one of its steps, and its tenant's
+        account is empty; from memory."""
+        tenant = order.tenant
+        if not self._lists.empty(tenant):
+            return False
+        book, at = self._lists.value, order.accepted_at
+        return any(
+            book.may_cost(tenant, step.channel, digits_of(order.to[step.channel]), at)
+            for step in order.plan
+        )
 
     def account(self, tenant: str) -> AccountState:
         """The tenant's account as it stands. It blocks. Raises UnknownAccount."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import chain
@@ -55,14 +55,17 @@ _OF_MESSAGE: Final = (
 T = TypeVar("T")
 Entered = Movement | Proof
 """What can be given to a Ledger."""
+Counted = Callable[[str, str], None]
+"""Hears the tenant and the kind of each movement that is entered and was not there before."""
 _Key = tuple[str, int, str]
 
 
 class Ledger:
     """The way into the ledger for one process. It does not block by itself: it is called on the
-    thread that has the database, in a transaction."""
+    thread that has the database, in a transaction. `entered` counts what is new."""
 
-    def __init__(self, shard: int | None = None) -> None:
+    def __init__(self, shard: int | None = None, entered: Counted | None = None) -> None:
+        self._entered = entered
         self._shard = random.Random(os.urandom(8)).randrange(SHARDS) if shard is None else shard
 
     def enter(self, database: Database, entered: Iterable[Entered]) -> None:
@@ -83,6 +86,9 @@ class Ledger:
         new = [movements[key] for key in _insert(database, rows)]
         if new:
             self._add_up(database, new)
+            if self._entered is not None:
+                for movement in new:
+                    self._entered(movement.tenant, movement.kind.value)
 
     def _add_up(self, database: Database, new: Sequence[Movement]) -> None:
         balances: dict[tuple[str, str], int] = {}

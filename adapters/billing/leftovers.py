@@ -3,13 +3,15 @@
 A cascade that gives up a submission before its answer does not hear what the attempt costs. The
 process that submitted it has reserved that all the same, and nobody would ever release it. So
 reservations are looked through twice: some hours after they were made, when most messages have
-ended, and once every message must have.
+ended, and once every message must have. How far each look has come is in the database: what grew
+old while no process ran is looked at when one starts.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -25,9 +27,11 @@ from domain.billing.settlement import Movement, left_over
 from domain.timeline import Record
 
 EVERY: Final = 3600.0
-AGES: Final = (2 * 3600.0, 9 * 86400.0)
+AGES: Final = (2 * 3600, 9 * 86400)
 """Seconds after which a reservation is looked at. The second is longer than a message's time to
 live and the receipts after it."""
+LATEST: Final = AGES[-1] + 2 * EVERY
+"""Seconds after which a reservation of a message that has ended is open by a fault."""
 _SLICE: Final = 60.0
 _logger: Final = logging.getLogger(__name__)
 _decode_record = msgspec.json.Decoder(Record).decode
@@ -46,6 +50,13 @@ _OPEN: Final = """
         )
 """
 _SETTLED: Final = 600.0
+_NEXT: Final = "SELECT MIN(at) FROM ledger WHERE kind = 'reserve' AND at >= ?"
+_LOOKED: Final = "SELECT looked_until FROM leftovers WHERE age = ?"
+_NOTE: Final = (
+    "INSERT INTO leftovers (age, looked_until) VALUES (?, ?)"
+    " ON CONFLICT (age) DO UPDATE SET looked_until = excluded.looked_until"
+    " WHERE leftovers.looked_until < excluded.looked_until"
+)
 
 
 def settle_leftovers(database: Database, after: float, before: float, now: float) -> int:
@@ -59,28 +70,40 @@ def settle_leftovers(database: Database, after: float, before: float, now: float
 
 
 async def settle_for_ever(where: Path | str) -> None:
-    """Look through the reservations once an hour, until canceled."""
-    while True:
-        await asyncio.sleep(EVERY)
-        try:
-            found = await asyncio.to_thread(_look_through, where, time.time())
-        except Exception as error:
-            _logger.warning("open reservations could not be looked through: %s", error)
-        else:
-            if found:
-                _logger.info("%d reservations were left over and are settled", found)
+    """Look through the reservations at once and then every hour, until canceled."""
+    stop = threading.Event()
+    try:
+        while True:
+            try:
+                found = await asyncio.to_thread(look_through, where, time.time(), stop)
+            except Exception as error:
+                _logger.warning("open reservations could not be looked through: %s", error)
+            else:
+                if found:
+                    _logger.info("%d reservations were left over and are settled", found)
+            await asyncio.sleep(EVERY)
+    finally:
+        stop.set()
 
 
-def _look_through(where: Path | str, now: float) -> int:
+def look_through(where: Path | str, now: float, stop: threading.Event | None = None) -> int:
+    """Settle what grew old enough since the last time, whoever looked then, and note how far this
+    came. Returns how many. It blocks, and ends early once `stop` is set."""
     found = 0
     with closing(open_store(where, "hermes")) as database:
         for age in AGES:
-            # Twice the time between two looks, since those are not exact. In slices, so that
-            # nobody waits for a long transaction.
-            start, end = now - age - 2 * EVERY, now - age
-            while start < end:
-                found += settle_leftovers(database, start, start + _SLICE, now)
-                start += _SLICE
+            looked = database.execute(_LOOKED, (age,)).fetchone()
+            # A bit of what was looked at before, since a reservation may be entered late.
+            start, end = 0.0 if looked is None else looked[0] - EVERY, now - age
+            # In slices, so that nobody waits for a long transaction.
+            while stop is None or not stop.is_set():
+                first = database.execute(_NEXT, (start,)).fetchone()[0]
+                if first is None or first >= end:
+                    start = end
+                    break
+                start = min(first + _SLICE, end)
+                found += settle_leftovers(database, first, start, now)
+            database.execute(_NOTE, (age, start))
     return found
 
 

@@ -33,6 +33,10 @@ class PriceLists:
         terms = self.terms.value.get(tenant)
         return terms is not None and terms.empty
 
+    def cheapest(self, tenant: str) -> int:
+        """See `PriceBook.cheapest`."""
+        return self._book.value.cheapest(tenant)
+
     def _load(self, database: Database) -> PriceBook:
         return PriceBook(prices.load_rows(database), self._currency_of)
 

@@ -49,6 +49,9 @@ AHEAD_AGAIN: Final = 0.25
 REFUSED_FOR: Final = 0.5
 """Seconds for which an account that had not got an amount is not asked for as much again: a tenant
 without money must not keep the database busy."""
+LOOK: Final = 15.0
+"""Seconds between two looks of a process that spends nothing: a refund may have brought an empty
+account money again."""
 _PAUSE: Final = 0.5
 _MOST_PENDING: Final = 200_000
 _logger: Final = logging.getLogger(__name__)
@@ -68,7 +71,7 @@ class Answer(Enum):
     """What came of asking an account for money."""
 
     SET_ASIDE = "set aside"
-    LATER = "later"  # others have leased it, or the database cannot be reached: ask again
+    LATER = "later"  # it is set aside for others, or the database cannot be reached: ask again
     NEVER = "never"  # it is not there
 
 
@@ -97,16 +100,23 @@ class _Purse:
     ahead_at: float = float("-inf")
     refused: int = 0
     refused_until: float = float("-inf")
+    refusal: Answer = Answer.NEVER
     waiting: list[tuple[int, asyncio.Future[Answer]]] = field(default_factory=list)
 
 
 class _Ask(NamedTuple):
-    """What those who wait need together, the least that one of them needs, and what would be good
-    to have."""
+    """What those who wait need together, and what would be good to have."""
 
     needed: int
-    least: int
     wanted: int
+
+
+class _Granted(NamedTuple):
+    """What is leased for an ask, and what the account has in all, whoever holds it; None when that
+    cannot be known now."""
+
+    amount: int
+    has: int | None
 
 
 class _Round(NamedTuple):
@@ -122,7 +132,9 @@ class _Round(NamedTuple):
 class Spending:
     """The purses of one process. Made on a running event loop, and used on it.
 
-    `clock` gives monotonic seconds.
+    `clock` gives monotonic seconds; `cheapest` the least that a message of a tenant may cost, if it
+    has a price: an account that has not even that is marked as empty. It is called on another
+    thread.
     """
 
     def __init__(
@@ -133,18 +145,23 @@ class Spending:
         linger: float = LINGER,
         renew: float = RENEW,
         clock: Callable[[], float] = time.monotonic,
+        ledger: Ledger | None = None,
+        cheapest: Callable[[str], int] = lambda tenant: 1,
     ) -> None:
         self._where = where
         self._terms = terms
         self._linger = linger
         self._renew = renew
         self._clock = clock
+        self._cheapest = cheapest
         self.owner = secrets.token_hex(8)
-        self._ledger = Ledger()
+        self._ledger = ledger or Ledger()
         self._purses: dict[str, _Purse] = {}
         self._pending: list[Movement] = []
+        self._behind_since: float | None = None
         self._fresh_until = float("-inf")
         self._renewed_at = float("-inf")
+        self._looked_at = clock()
         self._database: Database | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spending")
         self._loop = asyncio.get_running_loop()
@@ -184,7 +201,7 @@ class Spending:
         purse = self._purses.setdefault(tenant, _Purse())
         now = self._clock()
         if amount >= purse.refused and now < purse.refused_until:
-            return Answer.NEVER
+            return purse.refusal
         purse.asking = True
         purse.used_at = now
         answer: asyncio.Future[Answer] = self._loop.create_future()
@@ -209,8 +226,22 @@ class Spending:
             purse.left = max(purse.left + held + movement.amount, 0)
             purse.unsent -= movement.amount
         self._pending.append(movement)
+        if self._behind_since is None:
+            self._behind_since = self._clock()
         if self._timer is None:
             self._timer = self._loop.call_later(self._linger, self._wake.set)
+
+    @property
+    def queue(self) -> int:
+        """Movements that wait to be entered in the ledger."""
+        return len(self._pending)
+
+    @property
+    def lag(self) -> float:
+        """Seconds for which the oldest of them has waited; those that are just being entered
+        count."""
+        since = self._behind_since
+        return 0.0 if since is None else self._clock() - since
 
     async def flush(self) -> None:
         """Return once everything that was entered is in the ledger."""
@@ -249,13 +280,12 @@ class Spending:
     async def _nap(self) -> None:
         """Wait until there is something to do; as long as there are leases, not beyond the next
         sign of life."""
-        timer = None
+        due = self._looked_at + LOOK
         if self._purses:
-            left = self._renewed_at + self._renew - self._clock()
-            timer = self._loop.call_later(max(left, 0.0), self._wake.set)
+            due = min(due, self._renewed_at + self._renew)
+        timer = self._loop.call_later(max(due - self._clock(), 0.0), self._wake.set)
         await self._wake.wait()
-        if timer is not None:
-            timer.cancel()
+        timer.cancel()
 
     async def _round(self) -> None:
         self._wake.clear()
@@ -263,7 +293,9 @@ class Spending:
             self._timer.cancel()
             self._timer = None
         now = self._clock()
-        renew = bool(self._purses) and now >= self._renewed_at + self._renew
+        renew = now >= self._looked_at + LOOK or (
+            bool(self._purses) and now >= self._renewed_at + self._renew
+        )
         if renew or self._closing:
             self._take_stock(now)
         job, spent, waiting = self._next_round(now, renew)
@@ -281,9 +313,10 @@ class Spending:
                 self._wake.set()
             return
         self._working = True
+        self._behind_since = None if not self._pending else now
         self._fresh_until = now + FRESH
         if renew:
-            self._renewed_at = now
+            self._renewed_at = self._looked_at = now
         for tenant, amount in job.amounts.items():
             self._purses[tenant].row = amount
         self._hand_out(granted, waiting)
@@ -325,7 +358,6 @@ class Spending:
                 needed, most = sum(each), max(each, default=0)
                 asks[tenant] = _Ask(
                     needed=max(needed - purse.left, 0),
-                    least=min(each, default=0),
                     wanted=max(needed, most * AHEAD, purse.pace),
                 )
             if amount != purse.row or tenant in asks:
@@ -334,10 +366,10 @@ class Spending:
 
     def _hand_out(
         self,
-        granted: Mapping[str, tuple[int, Answer]],
+        granted: Mapping[str, _Granted],
         waiting: Mapping[str, list[tuple[int, asyncio.Future[Answer]]]],
     ) -> None:
-        for tenant, (amount, otherwise) in granted.items():
+        for tenant, (amount, has) in granted.items():
             purse = self._purses[tenant]
             purse.left += amount
             purse.row += amount
@@ -349,10 +381,12 @@ class Spending:
                 if answer.done():
                     continue
                 if purse.left < needed:
-                    answer.set_result(otherwise)
+                    # It may be set aside for attempts under way, here or elsewhere, which hold
+                    # what the dearest route costs and give most of that back.
+                    refusal = Answer.LATER if has is None or has >= needed else Answer.NEVER
+                    answer.set_result(refusal)
                     enough = False
-                    if otherwise is Answer.NEVER:
-                        self._remember_refusal(purse, needed)
+                    self._remember_refusal(purse, needed, refusal)
                     continue
                 purse.left -= needed
                 purse.out += needed
@@ -364,12 +398,13 @@ class Spending:
                 purse.left = 0
                 self._wake.set()
 
-    def _remember_refusal(self, purse: _Purse, amount: int) -> None:
+    def _remember_refusal(self, purse: _Purse, amount: int, refusal: Answer) -> None:
         now = self._clock()
-        if now >= purse.refused_until:
+        if now >= purse.refused_until or refusal is not purse.refusal:
             purse.refused = amount
         purse.refused = min(purse.refused, amount)
         purse.refused_until = now + REFUSED_FOR
+        purse.refusal = refusal
 
     def _failed(
         self,
@@ -403,11 +438,11 @@ class Spending:
 
     # On the thread that has the database
 
-    def _carry_out(self, job: _Round) -> dict[str, tuple[int, Answer]]:
+    def _carry_out(self, job: _Round) -> dict[str, _Granted]:
         if self._database is None:
             self._database = open_store(self._where, "hermes")
         database, seen = self._database, time.time()
-        granted: dict[str, tuple[int, Answer]] = {}
+        granted: dict[str, _Granted] = {}
         short: dict[str, int] = {}
         with database.transaction():
             self._ledger.enter(database, job.movements)
@@ -418,36 +453,42 @@ class Spending:
                 database.execute(_VOID, (seen - DEAD,))
             for tenant in sorted(job.asks):
                 ours, ask = job.amounts[tenant], job.asks[tenant]
-                amount, answer = self._grant(database, tenant, ours, ask)
-                granted[tenant] = amount, answer
+                amount, has = granted[tenant] = self._grant(database, tenant, ask)
                 if amount:
                     self._set(database, tenant, ours + amount, seen)
-                if amount < ask.needed and answer is Answer.NEVER and not self._known_short(tenant):
-                    short[tenant] = ask.least
+                if has is not None and amount < ask.needed and not self._known_short(tenant):
+                    # Not for one message that is dearer than what is there.
+                    least = self._least(tenant)
+                    if has < least:
+                        short[tenant] = least
         # Apart from that, since it takes the section first, as an operator's change does.
-        again = accounts.recovered(database) if job.renew else []
+        again = accounts.recovered(database, self._least) if job.renew else {}
         if short or again:
             with database.transaction():
                 touch(database, accounts.SECTION)
                 for tenant in sorted(short):
                     accounts.mark(database, tenant, short[tenant])
-                for tenant in again:
-                    accounts.look_again(database, tenant)
+                for tenant, least in again.items():
+                    accounts.look_again(database, tenant, least)
         return granted
+
+    def _least(self, tenant: str) -> int:
+        """What an account must have for any message with a price."""
+        return max(self._cheapest(tenant), 1)
 
     def _known_short(self, tenant: str) -> bool:
         terms = self._terms.value.get(tenant)
         return terms is not None and terms.short > 0
 
-    def _grant(self, database: Database, tenant: str, ours: int, ask: _Ask) -> tuple[int, Answer]:
+    def _grant(self, database: Database, tenant: str, ask: _Ask) -> _Granted:
         if not database.execute(_GRANT, (tenant,)).rowcount:
-            return 0, Answer.LATER
+            return _Granted(0, None)
         has, leased = accounts.funds(database, tenant)
         amount = allowance(has - leased, ask.needed, ask.wanted)
         if not amount and ask.needed:
             # Not for all who wait; for some of them, perhaps.
             amount = max(has - leased, 0)
-        return amount, Answer.LATER if leased - ours > 0 else Answer.NEVER
+        return _Granted(amount, has)
 
     def _set(self, database: Database, tenant: str, amount: int, seen: float) -> None:
         if amount > 0:

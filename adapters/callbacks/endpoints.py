@@ -6,6 +6,7 @@ import base64
 import json
 import secrets
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -77,6 +78,10 @@ class Directory:
     def get(self, endpoint: str) -> Endpoint | None:
         """One endpoint, None when it is not there any more."""
         return self._by_id.get(endpoint)
+
+    def disabled(self) -> dict[str, int]:
+        """How many of their endpoints are disabled, of the tenants that have such."""
+        return dict(Counter(each.tenant for each in self._by_id.values() if not each.enabled))
 
     def progress(self, tenant: str) -> tuple[str, ...]:
         """What a tenant's messages have to tell on their way: see `MessageOrder.tell`."""

@@ -18,7 +18,7 @@ from typing import Any, Final
 from adapters.store.database import Database
 from adapters.store.group_commit import GroupCommit
 from adapters.store.schema import open_store
-from domain.callback import KEPT, TRIP, Telling, TellingState, origin_endpoint
+from domain.callback import KEPT, ORIGIN_PREFIX, TRIP, Telling, TellingState, origin_endpoint
 
 INSERT: Final = (
     "INSERT INTO callback_events"
@@ -27,11 +27,12 @@ INSERT: Final = (
 )
 _ROW: Final = "number, id, tenant, message, type, url, body, created_at, tries"
 # Not while an earlier event of the same message comes later: they are told in order.
-_IN_ORDER: Final = """NOT EXISTS (
+_ITS_TURN: Final = """NOT EXISTS (
         SELECT 1 FROM callback_events AS earlier
         WHERE earlier.message = event.message AND earlier.endpoint = event.endpoint
         AND earlier.number < event.number AND earlier.due_at > event.due_at
-    ) ORDER BY due_at, number LIMIT"""
+    )"""
+_IN_ORDER: Final = f"{_ITS_TURN} ORDER BY due_at, number LIMIT"
 _DUE: Final = f"""
     SELECT {_ROW} FROM callback_events AS event
     WHERE endpoint = ? AND due_at <= ? AND {_IN_ORDER} ?
@@ -55,6 +56,7 @@ _DELIVERED: Final = (
     " error = NULL WHERE number = ?"
 )
 _POSTPONE: Final = "UPDATE callback_events SET due_at = ?, tries = ?, error = ? WHERE number = ?"
+_HOLD: Final = "UPDATE callback_events SET due_at = ? WHERE number = ?"
 _GIVE_UP: Final = (
     "UPDATE callback_events SET due_at = NULL, delivered = 0, settled_at = ?, tries = ?,"
     " error = ? WHERE number = ?"
@@ -74,6 +76,8 @@ MAX_REPLAYED: Final = 100_000
 """Events that one request plays again."""
 COUNTED: Final = 10_000
 """Events of an endpoint's backlog that are counted; beyond, it is "more"."""
+COUNTED_OFTEN: Final = 1_000
+"""The same where all backlogs are looked at again and again."""
 
 _HEALTH: Final = (
     "SELECT failures, failing_since, probe_at, delivered_at, failed_at, error"
@@ -94,26 +98,58 @@ _BACKLOG: Final = (
     " FROM callback_events WHERE endpoint = ? AND due_at IS NOT NULL ORDER BY due_at, number"
     " LIMIT ?) AS waiting"
 )
+_WAITS: Final = (
+    "SELECT min(tenant), count(*), min(created_at) FROM (SELECT tenant, created_at"
+    " FROM callback_events WHERE endpoint = ? AND due_at IS NOT NULL ORDER BY due_at, number"
+    " LIMIT ?) AS waiting"
+)
 _WAITING_OF: Final = (
     "SELECT * FROM callback_events WHERE endpoint = ? AND due_at IS NOT NULL"
     " ORDER BY due_at, number LIMIT ?"
 )
 # From one endpoint with a backlog to the next, by the index: never over all of their events.
-_WAITING: Final = """
-    WITH RECURSIVE waiting(endpoint) AS (
-        SELECT min(endpoint) FROM callback_events WHERE due_at IS NOT NULL
+_WAITING: Final = f"""
+    WITH RECURSIVE waiting(place, endpoint) AS (
+        SELECT 1, min(endpoint) FROM callback_events WHERE due_at IS NOT NULL AND endpoint > ?
         UNION ALL
-        SELECT (SELECT min(e.endpoint) FROM callback_events AS e
-                WHERE e.due_at IS NOT NULL AND e.endpoint > waiting.endpoint)
-        FROM waiting WHERE waiting.endpoint IS NOT NULL
+        SELECT waiting.place + 1, (
+            SELECT min(e.endpoint) FROM callback_events AS e
+            WHERE e.due_at IS NOT NULL AND e.endpoint > waiting.endpoint
+        )
+        FROM waiting WHERE waiting.endpoint IS NOT NULL AND waiting.place < ?
     )
-    SELECT endpoint FROM waiting WHERE endpoint IS NOT NULL
+    SELECT waiting.endpoint, CASE
+        WHEN coalesce(health.failures, 0) >= {TRIP} THEN health.probe_at < ?
+        ELSE EXISTS (
+            SELECT 1 FROM callback_events AS event
+            WHERE event.endpoint = waiting.endpoint AND event.due_at < ? AND {_ITS_TURN}
+        ) END
+    FROM waiting LEFT JOIN callback_health AS health ON health.endpoint = waiting.endpoint
+    WHERE waiting.endpoint IS NOT NULL ORDER BY waiting.place
 """
 _PRUNE: Final = (
     "DELETE FROM callback_events WHERE number IN ("
     "SELECT number FROM callback_events ORDER BY number LIMIT ?) AND created_at < ?"
 )
 _PRUNED_AT_ONCE: Final = 1000
+_HOST: Final = f"substr(endpoint, 1, {len(ORIGIN_PREFIX)}) = '{ORIGIN_PREFIX}'"
+_HOSTS: Final = (
+    "SELECT endpoint, address FROM callback_health"
+    f" WHERE tenant = ? AND endpoint > ? AND {_HOST} ORDER BY endpoint LIMIT ?"
+)
+_ADDRESS: Final = (
+    f"SELECT address FROM callback_health WHERE endpoint = ? AND tenant = ? AND {_HOST}"
+)
+_END_OF_PAGE: Final = (
+    "SELECT max(endpoint) FROM (SELECT endpoint FROM callback_health WHERE endpoint > ?"
+    " ORDER BY endpoint LIMIT ?) AS page"
+)
+_PRUNE_HOSTS: Final = f"""
+    DELETE FROM callback_health WHERE endpoint > ? AND endpoint <= ? AND {_HOST}
+    AND coalesce(delivered_at, 0) < ? AND coalesce(failed_at, 0) < ? AND NOT EXISTS (
+        SELECT 1 FROM callback_events AS event WHERE event.endpoint = callback_health.endpoint
+    )
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +187,16 @@ class Backlog:
     more: bool
     oldest: float | None
     next_try: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits for one endpoint of `tenant`: of the events that are told next, at most
+    COUNTED_OFTEN, the number and the time of the `oldest`."""
+
+    tenant: str
+    count: int
+    oldest: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +339,10 @@ class EventStore:
         """It is tried again later."""
         return self._writer.write(_POSTPONE, (due_at, event.tries + 1, error, event.number))
 
+    def hold(self, event: Due, due_at: float) -> asyncio.Future[int]:
+        """It was not tried, and is later."""
+        return self._writer.write(_HOLD, (due_at, event.number))
+
     def give_up(self, event: Due, at: float, error: str) -> asyncio.Future[int]:
         """It is not tried any more, but may be replayed."""
         return self._writer.write(_GIVE_UP, (at, event.tries + 1, error, event.number))
@@ -321,25 +371,39 @@ class EventStore:
         )
         await self._writer.write(_NOTE_HEALTH, (endpoint, tenant, address, *row))
 
-    async def waiting(self) -> list[str]:
-        """The endpoints for which something waits, due or not."""
-        rows = await self._writer.read(lambda c: c.execute(_WAITING).fetchall())
-        return [endpoint for (endpoint,) in rows]
+    async def waiting(
+        self, late: float = 0.0, after: str = "", most: int = 1000
+    ) -> list[tuple[str, bool]]:
+        """The endpoints for which something waits, due or not: up to `most`, in the order of their
+        ids, from the one `after` this id on. Of each, whether an event should have been told, or an
+        endpoint that is down been tried, more than `late` seconds ago."""
+        bound = time.time() - late
+        values = (after, most, bound, bound)
+        rows = await self._writer.read(lambda c: c.execute(_WAITING, values).fetchall())
+        return [(endpoint, bool(overdue)) for endpoint, overdue in rows]
 
-    async def overdue(self, endpoint: str, late: float) -> bool:
-        """Whether an event should have been told, or an endpoint that is down been tried, more
-        than `late` seconds ago."""
-        due_at = await self.next_due(endpoint)
-        health = await self.health(endpoint)
-        if due_at is not None and health.failures >= TRIP:
-            due_at = health.probe_at
-        return due_at is not None and due_at < time.time() - late
+    async def waits(self, endpoint: str) -> Waiting | None:
+        """What waits for an endpoint; None for nothing. One look by the index, bounded."""
+        tenant, count, oldest = await self._writer.read(
+            lambda c: c.execute(_WAITS, (endpoint, COUNTED_OFTEN)).fetchone()
+        )
+        return Waiting(tenant, count, oldest) if count else None
 
     async def prune(self) -> None:
-        """Drop what is older than KEPT, in small portions."""
+        """Drop what is older than KEPT, in small portions: events, and the hosts of messages' own
+        addresses that have none any more. There is no end of hosts that messages may name."""
         cutoff = time.time() - KEPT.total_seconds()
         while await self._writer.write(_PRUNE, (_PRUNED_AT_ONCE, cutoff)) == _PRUNED_AT_ONCE:
             pass
+        after = ""
+        while last := await self._end_of_page(after):
+            await self._writer.write(_PRUNE_HOSTS, (after, last, cutoff, cutoff))
+            after = last
+
+    async def _end_of_page(self, after: str) -> str | None:
+        values = (after, _PRUNED_AT_ONCE)
+        row = await self._writer.read(lambda c: c.execute(_END_OF_PAGE, values).fetchone())
+        return None if row[0] is None else str(row[0])
 
     # For whoever looks at them.
 
@@ -350,14 +414,17 @@ class EventStore:
         )
         return Backlog(min(count, COUNTED), count > COUNTED, oldest, next_try)
 
-    async def addresses(self, tenant: str) -> list[tuple[str, str]]:
-        """Ids and addresses of whatever of a tenant's has ever been told something."""
-        return await self._writer.read(
-            lambda c: c.execute(
-                "SELECT endpoint, address FROM callback_health WHERE tenant = ? ORDER BY endpoint",
-                (tenant,),
-            ).fetchall()
-        )
+    async def hosts(self, tenant: str, after: str, limit: int) -> list[tuple[str, str]]:
+        """Ids and addresses of hosts that a tenant's messages have named and that were told
+        something in the last 30 days, in the order of the ids, from the one `after` this on."""
+        values = (tenant, after, limit)
+        return await self._writer.read(lambda c: c.execute(_HOSTS, values).fetchall())
+
+    async def host(self, tenant: str, endpoint: str) -> str | None:
+        """The address of one of them; None when there is none of this id."""
+        values = (endpoint, tenant)
+        row = await self._writer.read(lambda c: c.execute(_ADDRESS, values).fetchone())
+        return None if row is None else str(row[0])
 
     async def list(
         self,

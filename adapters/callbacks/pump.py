@@ -14,11 +14,11 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from adapters.callbacks.events import Due, EventStore, Health
 from adapters.callbacks.outbox import HasDirectory
-from adapters.callbacks.sender import CallbackForbidden, CallbackRefused
+from adapters.callbacks.sender import CallbackForbidden, CallbackHeldUp, CallbackRefused
 from domain.callback import (
     CONCURRENCY,
     ENDPOINT_PREFIX,
@@ -37,6 +37,8 @@ BUDGET: Final = 20.0
 """Seconds of one run, after which the endpoint's next one begins: no handler runs for ever."""
 _LINGER: Final = 0.25
 """Seconds that a run with nothing left to tell waits for more."""
+_HELD_UP: Final = 5.0
+"""Seconds until what we did not come to posting is tried."""
 _FETCHED: Final = 256
 _MAX_ERROR: Final = 200
 NO_SECRET: Final = "the secret cannot be read: rotate it"  # noqa: S105
@@ -44,13 +46,23 @@ _PATIENCE: Final = PATIENCE.total_seconds()
 
 Disable = Callable[[str, str], Awaitable[None]]
 """Disables an endpoint, for a reason."""
+Outcome = Literal["delivered", "failed", "given_up"]
+"""Of one try: after `failed` comes another one."""
 
 
 class Poster(Protocol):
     """Posts one event."""
 
-    async def send(self, url: str, secrets: tuple[str, ...], webhook_id: str, body: bytes) -> int:
-        """Raises CallbackRefused or CallbackForbidden."""
+    async def send(
+        self,
+        url: str,
+        secrets: tuple[str, ...],
+        webhook_id: str,
+        body: bytes,
+        *,
+        tenant: str = "",
+    ) -> int:
+        """Raises CallbackRefused, as CallbackHeldUp too, or CallbackForbidden."""
 
     async def secret_of(self, tenant: str) -> str:
         """What signs for a message's own address. Raises CallbackForbidden."""
@@ -79,7 +91,9 @@ class Pump:
         *,
         budget: float = BUDGET,
         clock: Callable[[], float] = time.time,
+        told: Callable[[str, Outcome], None] = lambda tenant, outcome: None,
     ) -> None:
+        self._told = told
         self._events = events
         self._endpoints = endpoints
         self._poster = poster
@@ -116,6 +130,7 @@ class Pump:
             self._poster,
             self._disable,
             self._clock,
+            self._told,
             endpoint,
             configured,
             self._endpoints.value.secrets(endpoint, self._clock()),
@@ -134,6 +149,7 @@ class _Run:
     poster: Poster
     disable: Disable
     clock: Callable[[], float]
+    count: Callable[[str, Outcome], None]
     endpoint: str
     configured: Endpoint | None
     secrets: tuple[str, ...]
@@ -264,9 +280,14 @@ class _Run:
         self.tenant, self.told = event.tenant, True
         url = event.url or (self.configured.url if self.configured is not None else "")
         self.address = origin_of(url) if event.url else url
-        failed = await self.post(url, event)
+        try:
+            failed = await self.post(url, event)
+        except CallbackHeldUp:
+            await self.hold(event)
+            return False
         now = self.clock()
         if failed is None:
+            self.count(event.tenant, "delivered")
             self.health = Health(delivered_at=now, failed_at=self.health.failed_at)
             self.noted = False
             self.settling.append(self.events.delivered(event, now))
@@ -276,14 +297,25 @@ class _Run:
         await self.note_failure(event, failed, now)
         return False
 
+    async def hold(self, event: Due) -> None:
+        """Let an event wait that we did not come to posting: nothing is held against anybody."""
+        later = self.clock() + _spread(_HELD_UP)
+        if self.down:
+            self.health = replace(self.health, probe_at=later)
+            await self.note_health()
+        await self.events.hold(event, later)
+
     async def post(self, url: str, event: Due) -> _Failed | None:
+        """None when it was taken. Raises CallbackHeldUp."""
         try:
             if event.url is not None and not self.secrets:
                 # One tenant's: the endpoint stands for its messages' addresses on one host.
                 self.secrets = (await self.poster.secret_of(event.tenant),)
             if not self.secrets:
                 return _Failed(NO_SECRET)
-            await self.poster.send(url, self.secrets, event.id, event.body)
+            await self.poster.send(url, self.secrets, event.id, event.body, tenant=event.tenant)
+        except CallbackHeldUp:
+            raise
         except CallbackRefused as refused:
             return _Failed(str(refused)[:_MAX_ERROR], refused.retry_after, gone=refused.gone)
         except CallbackForbidden as forbidden:
@@ -304,6 +336,7 @@ class _Run:
             probe_at=now + _spread(probe_pause_after(failures, failed.retry_after)),
         )
         impatient = now - event.created_at > _PATIENCE and tries >= MIN_TRIES and not self.down
+        self.count(event.tenant, "given_up" if failed.hopeless or impatient else "failed")
         if failed.hopeless or impatient:
             await self.events.give_up(event, now, failed.error)
         else:

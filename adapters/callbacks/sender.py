@@ -12,15 +12,22 @@ from http import HTTPStatus
 from pathlib import Path
 
 import aiohttp
+from aiohttp.helpers import is_ip_address
 from yarl import URL
 
-from adapters.egress import ForbiddenAddress, PublicResolver, refuse_private
+from adapters.egress import ForbiddenAddress, refuse_private
+from adapters.resolution import TENANT, HostNotFound, NoTurn, PublicResolver, Resolver
 from adapters.store.tenants import UnknownTenant, webhook_secret
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
+_TURN_WITHIN = 10.0
+"""Seconds for which a tenant's lookup of a host waits for its others."""
+_NAMED_WITHIN = 5.0
 _PREFIX = "whsec_"
 _CONNECTIONS = 2000
 _LONGEST_RETRY_AFTER = 3600.0
+_FORBIDDEN = "the host has an address that is not public"
+"""Never which: a tenant would learn the addresses of names in our own network."""
 
 
 class CallbackRefused(Exception):
@@ -43,6 +50,10 @@ class CallbackRefused(Exception):
         return self.status == HTTPStatus.GONE
 
 
+class CallbackHeldUp(CallbackRefused):
+    """We did not come to asking the receiver, and that is not its failure: try again soon."""
+
+
 class CallbackForbidden(Exception):
     """The address must not be called: never try again."""
 
@@ -53,11 +64,12 @@ class CallbackSender:
     def __init__(self, tenants: Path | str, *, allow_private: bool) -> None:
         self._tenants = tenants
         self._allow_private = allow_private
+        self._names = Resolver(check=_any_address) if allow_private else Resolver()
         self._http = aiohttp.ClientSession(
             timeout=_TIMEOUT,
             connector=aiohttp.TCPConnector(
                 # Slow receivers must not keep the others waiting: each endpoint has its own bound.
-                resolver=None if allow_private else PublicResolver(),
+                resolver=PublicResolver(self._names),
                 limit=_CONNECTIONS,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -66,13 +78,14 @@ class CallbackSender:
     async def close(self) -> None:
         """Close the connections."""
         await self._http.close()
+        await self._names.close()
 
     async def post(self, tenant: str, url: str, webhook_id: str, body: bytes) -> None:
         """Deliver `body` once. `webhook_id` stays the same when it is repeated.
 
         Raises CallbackRefused or CallbackForbidden.
         """
-        await self.send(url, (await self.secret_of(tenant),), webhook_id, body)
+        await self.send(url, (await self.secret_of(tenant),), webhook_id, body, tenant=tenant)
 
     async def secret_of(self, tenant: str) -> str:
         """What signs where no endpoint is named. Raises CallbackForbidden for no tenant of ours."""
@@ -81,13 +94,23 @@ class CallbackSender:
         except UnknownTenant as error:
             raise CallbackForbidden("the tenant is not known") from error
 
-    async def send(self, url: str, secrets: Sequence[str], webhook_id: str, body: bytes) -> int:
+    async def send(
+        self,
+        url: str,
+        secrets: Sequence[str],
+        webhook_id: str,
+        body: bytes,
+        *,
+        tenant: str = "",
+    ) -> int:
         """Deliver `body` once, signed with each of the secrets, of which there is at least one.
-        Returns the status of the answer, a 2xx.
+        Returns the status of the answer, a 2xx. It is the `tenant` who waits when many hosts of its
+        are being looked up.
 
-        Raises CallbackRefused or CallbackForbidden.
+        Raises CallbackRefused, as CallbackHeldUp too, or CallbackForbidden.
         """
         target = self._checked(url)
+        await self._find(target, tenant)
         timestamp = str(int(time.time()))
         signature = " ".join(sign(secret, webhook_id, timestamp, body) for secret in secrets)
         headers = {
@@ -109,10 +132,10 @@ class CallbackSender:
                     )
                 return answer.status
         except ForbiddenAddress as error:
-            raise CallbackForbidden(str(error)) from error
+            raise CallbackForbidden(_FORBIDDEN) from error
         except aiohttp.ClientConnectorError as error:
             if isinstance(error.os_error, ForbiddenAddress):
-                raise CallbackForbidden(str(error.os_error)) from error
+                raise CallbackForbidden(_FORBIDDEN) from error
             raise CallbackRefused(type(error).__name__) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise CallbackRefused(type(error).__name__) from error
@@ -136,8 +159,33 @@ class CallbackSender:
             except ValueError as error:
                 raise CallbackForbidden("the address is malformed") from error
             except ForbiddenAddress as error:
-                raise CallbackForbidden(str(error)) from error
+                raise CallbackForbidden(_FORBIDDEN) from error
         return target
+
+    async def _find(self, target: URL, tenant: str) -> None:
+        """Look the host up, which the client's own time must not pay for: until a lookup begins it
+        is our queue that is slow, and then the host's name servers. What is found is kept, and the
+        client gets it from there. Raises CallbackRefused or CallbackForbidden."""
+        host, port = target.raw_host, target.port
+        if host is None or port is None or is_ip_address(host):
+            return
+        TENANT.set(tenant)
+        try:
+            await self._names.addresses(
+                host, port, tenant, turn_within=_TURN_WITHIN, answer_within=_NAMED_WITHIN
+            )
+        except NoTurn as error:
+            raise CallbackHeldUp("too many hosts are being looked up") from error
+        except TimeoutError as error:
+            raise CallbackRefused("the host's name servers do not answer") from error
+        except HostNotFound as error:
+            raise CallbackRefused("the host was not found") from error
+        except ForbiddenAddress as error:
+            raise CallbackForbidden(_FORBIDDEN) from error
+
+
+def _any_address(address: str) -> None:
+    """For development."""
 
 
 def _seconds(retry_after: str | None) -> float | None:

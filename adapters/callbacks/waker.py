@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from adapters.callbacks.events import EventStore
+from adapters.callbacks.events import EventStore, Waiting
 from adapters.callbacks.outbox import HasDirectory
 from domain.ports import EngineUnavailable
 
@@ -20,6 +20,8 @@ SWEEP: Final = 20.0
 commit and its call leaves such."""
 _LATE: Final = 5.0
 """Seconds after which an event that is due was forgotten by whoever should have come back to it."""
+MOST_LOOKED_AT: Final = 1_000
+"""Endpoints at a time."""
 _PRUNED_EVERY: Final = 3600.0
 
 
@@ -68,17 +70,32 @@ class Waker:
 
 
 async def sweep(
-    events: EventStore, endpoints: HasDirectory, waker: Waker, *, every: float = SWEEP
+    events: EventStore,
+    endpoints: HasDirectory,
+    waker: Waker,
+    *,
+    every: float = SWEEP,
+    seen: Callable[[Sequence[Waiting]], None] = lambda waiting: None,
 ) -> None:
-    """Wake what waits unknown to Restate, and drop what is too old, until canceled."""
+    """Wake what waits unknown to Restate, and drop what is too old, until canceled.
+
+    Each time looks at up to MOST_LOOKED_AT endpoints for which something waits, and the next one
+    goes on behind them. `seen` is told of whatever waits for the first of all.
+    """
     loop = asyncio.get_running_loop()
     prune_at = loop.time()
+    after = ""
     while True:
         try:
-            for endpoint in await events.waiting():
+            found = await events.waiting(_LATE, after, MOST_LOOKED_AT)
+            for endpoint, overdue in found:
                 known = endpoints.value.get(endpoint)
-                if (known is None or known.enabled) and await events.overdue(endpoint, _LATE):
+                if overdue and (known is None or known.enabled):
                     waker(endpoint)
+            if not after:
+                backlogs = [await events.waits(endpoint) for endpoint, _ in found]
+                seen([backlog for backlog in backlogs if backlog is not None])
+            after = found[-1][0] if len(found) == MOST_LOOKED_AT else ""
             if loop.time() >= prune_at:
                 await events.prune()
                 prune_at = loop.time() + _PRUNED_EVERY

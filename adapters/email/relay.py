@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -65,12 +66,19 @@ _PERMANENT_REPLIES: dict[int, FailureCode] = {
     530: FailureCode.CONFIGURATION,
     535: FailureCode.CONFIGURATION,
     538: FailureCode.CONFIGURATION,
-    550: FailureCode.RECIPIENT_INVALID,
-    551: FailureCode.RECIPIENT_INVALID,
-    553: FailureCode.RECIPIENT_INVALID,
     552: FailureCode.CONTENT_REJECTED,
     554: FailureCode.PROVIDER_REJECTED,
 }
+_MAILBOX_REPLIES = frozenset({550, 551, 553})
+"""RFC 5321 section 4.2.3 calls them "mailbox", and servers say 550 to all that they do not want:
+what was refused is what the command was about."""
+_REFUSED_BY_COMMAND: dict[type[Exception], FailureCode] = {
+    aiosmtplib.SMTPSenderRefused: FailureCode.SENDER_REJECTED,
+    aiosmtplib.SMTPRecipientRefused: FailureCode.RECIPIENT_INVALID,
+    aiosmtplib.SMTPDataError: FailureCode.CONTENT_REJECTED,
+}
+_OF_THE_SENDER = re.compile(r"\s*5\.1\.[78]\b")
+"""RFC 3463: the sender's mailbox or host is bad. Servers that look at it late say so at RCPT."""
 
 
 class Relay:
@@ -171,8 +179,8 @@ def compose(
 
 def _failure(error: Exception, begun_at: datetime, *, handed_over: bool) -> Submission:
     match error:
-        case aiosmtplib.SMTPResponseException(code=code, message=message) if code > 0:
-            return _refused(code, message, begun_at)
+        case aiosmtplib.SMTPResponseException(code=code) if code > 0:
+            return _refused(error, begun_at)
         case ssl.SSLError() | OSError(__cause__=ssl.SSLError()):
             # aiosmtplib wraps what goes wrong in a handshake.
             cause = error if isinstance(error, ssl.SSLError) else error.__cause__
@@ -188,17 +196,25 @@ def _failure(error: Exception, begun_at: datetime, *, handed_over: bool) -> Subm
             return _answer(begun_at, Failure(FailureCode.PROVIDER_UNAVAILABLE, detail=_name(error)))
 
 
-def _refused(code: int, message: str, begun_at: datetime) -> Submission:
-    permanent = code >= 500
-    default = FailureCode.PROVIDER_REJECTED if permanent else FailureCode.PROVIDER_ERROR
+def _refused(error: aiosmtplib.SMTPResponseException, begun_at: datetime) -> Submission:
     return _answer(
         begun_at,
         Failure(
-            _PERMANENT_REPLIES.get(code, default),
-            provider_code=str(code),
-            detail=message[:200] or None,
+            _meaning(error),
+            provider_code=str(error.code),
+            detail=error.message[:200] or None,
         ),
     )
+
+
+def _meaning(error: aiosmtplib.SMTPResponseException) -> FailureCode:
+    if error.code < 500:
+        return FailureCode.PROVIDER_ERROR
+    if error.code not in _MAILBOX_REPLIES:
+        return _PERMANENT_REPLIES.get(error.code, FailureCode.PROVIDER_REJECTED)
+    if _OF_THE_SENDER.match(error.message):
+        return FailureCode.SENDER_REJECTED
+    return _REFUSED_BY_COMMAND.get(type(error), FailureCode.PROVIDER_REJECTED)
 
 
 def _answer(begun_at: datetime, failure: Failure) -> Submission:

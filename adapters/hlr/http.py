@@ -7,6 +7,7 @@ mean that nobody serves the number.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from domain.ports import LookupUnavailable
 
 _OPERATOR: Final = re.compile(r"[0-9]{5,6}\Z")
 _LARGEST: Final = 64 * 1024
+"""Octets of an answer."""
 PLACE: Final = "{number}"
 _decode: Final = msgspec.json.Decoder().decode
 
@@ -50,9 +52,8 @@ class HttpLookup:
                     return None
                 if answer.status != 200:
                     raise LookupUnavailable(f"it answered {answer.status}")
-                body = await answer.content.read(_LARGEST)
-                found: Any = _decode(body)
-        except msgspec.DecodeError:
+                found: Any = _decode(await _whole(answer.content))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise LookupUnavailable("its answer is not JSON") from None
         except (aiohttp.ClientError, TimeoutError) as error:
             # Not its text, which may quote the address with a key in it.
@@ -71,3 +72,12 @@ class HttpLookup:
     async def close(self) -> None:
         """Close the connections."""
         await self._http.close()
+
+
+async def _whole(content: aiohttp.StreamReader) -> bytes:
+    """The body, in however many pieces it comes. Raises LookupUnavailable when it is too long."""
+    try:
+        await content.readexactly(_LARGEST + 1)
+    except asyncio.IncompleteReadError as ended:
+        return ended.partial
+    raise LookupUnavailable("its answer is too long")

@@ -1,8 +1,8 @@
 """Forgetting one person: every message of one tenant to an address, at once or when it has ended.
 
 A request is kept until no message can be under way any more that was accepted before it. It is
-kept without the address: by a short hash under which messages are found, and by a keyed one that
-tells whether it is they.
+kept without the address: by a short hash under which messages are found, and by a longer one that
+tells whether it is they; both are keyed.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from adapters.retention.redaction import BATCH
 from adapters.store import audit
 from adapters.store.change import change
 from adapters.store.database import Database
-from adapters.store.recipients import place_of
+from adapters.store.recipients import Places, move, unkeyed_places
 from adapters.suppression.hashing import Hasher
 from adapters.suppression.store import SuppressionStore
 from domain.message import MessageOrder
 from domain.retention import LONGEST_LIFE
+from domain.suppression import of_order
 
 LOOK_AGAIN: Final = 60.0
 """Seconds after a request: for messages that were being accepted at that moment."""
@@ -38,7 +39,7 @@ _ASK: Final = (
     "INSERT INTO erasures (tenant, subject, channel, address, asked_at, look_at, erased)"
     " VALUES (?, ?, ?, ?, ?, ?, 0)"
     " ON CONFLICT (tenant, subject) DO UPDATE SET"
-    " asked_at = excluded.asked_at, look_at = excluded.look_at"
+    " address = excluded.address, asked_at = excluded.asked_at, look_at = excluded.look_at"
 )
 _FOUND: Final = (
     # By a message's first address, and by its others.
@@ -62,7 +63,7 @@ _order = msgspec.json.Decoder(MessageOrder).decode
 
 
 class Subject(NamedTuple):
-    """Whom a request is about: `place` is where the messages are found, `proof` the keyed hash."""
+    """Whom a request is about: `place` is where the messages are found, `proof` the long hash."""
 
     tenant: str
     channel: str
@@ -96,6 +97,7 @@ class Erasures:
         self._journal = journal
         self._secret = secret
         self._clock = clock
+        self.places = Places(secret)
 
     def erase(self, tenant: str, to: Mapping[str, str], actor: str) -> dict[str, Found]:
         """Forget whoever has these addresses (by channel, in their normal form), and note that it
@@ -111,7 +113,10 @@ class Erasures:
         lists = SuppressionStore(self._where, Hasher(self._secret))
         for channel, address in to.items():
             lists.forget(tenant, channel, address)
-        with forgetter(self._where, self._journal) as to_forget:
+        with forgetter(self._where, self._journal, self.places) as to_forget:
+            for subject in subjects:
+                for old in unkeyed_places(tenant, subject.channel, to[subject.channel]):
+                    move(to_forget.messages, old, subject.place)
             return {
                 subject.channel: self._carry_out(to_forget, subject, now, AT_ONCE)
                 for subject in subjects
@@ -127,10 +132,16 @@ class Erasures:
         return len(due)
 
     def subject(self, tenant: str, channel: str, address: str) -> Subject:
-        """What stands for a person's address."""
+        """What stands for a person's address, however it is spelled."""
+        place = self.places.of(tenant, channel, address)
+        return Subject(
+            tenant, channel, place, self._proof(tenant, channel, of_order(channel, address))
+        )
+
+    def _proof(self, tenant: str, channel: str, address: str) -> bytes:
         named = f"{tenant}\0{channel}\0{address}".encode()
-        proof = hashlib.blake2b(named, key=self._secret, digest_size=16, person=b"erasure")
-        return Subject(tenant, channel, place_of(tenant, channel, address), proof.digest())
+        hashed = hashlib.blake2b(named, key=self._secret, digest_size=16, person=b"erasure")
+        return hashed.digest()
 
     def _carry_out(
         self, to_forget: Forgetter, subject: Subject, asked_at: float, most: int
@@ -171,8 +182,13 @@ class Erasures:
         address = order.to.get(subject.channel)
         if not address:
             return True  # redacted before: what is left of it goes
-        proof = self.subject(subject.tenant, subject.channel, address).proof
-        return hmac.compare_digest(proof, subject.proof)
+        # As it is spelled, too: so stood requests that were made before capitals were let go.
+        return any(
+            hmac.compare_digest(
+                self._proof(subject.tenant, subject.channel, spelled), subject.proof
+            )
+            for spelled in (of_order(subject.channel, address), address)
+        )
 
     def _note(self, database: Database, subject: Subject, asked_at: float, found: Found) -> None:
         """When to look again: soon while something is left, and once more when the last message

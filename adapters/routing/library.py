@@ -51,6 +51,16 @@ class Routing:
         """A tenant's own."""
         return self._rules(tenant)
 
+    def closed(self, tenant: str, channel: str, adapter: str) -> bool:
+        """See `RouteTable.closed`."""
+        table = self.table(self._implicit)
+        return table.closed(tenant, channel, adapter, self._rules(tenant).exclude)
+
+    def leaves_it_to_hermes(self, tenant: str) -> bool:
+        """Whether a tenant has no rules."""
+        rules = self._rules(tenant)
+        return rules is NO_RULES or rules == NO_RULES
+
     def rank(
         self,
         question: Question,

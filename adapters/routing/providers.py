@@ -69,17 +69,21 @@ class ProviderRouter:
     def order(self, message_id: str, order: MessageOrder) -> MessageOrder:
         """The message with the providers of its steps in order. Raises NoRoute.
 
-        Steps with one provider, and nothing that an operator said about it, cost next to nothing.
+        Steps with one provider, and nothing that an operator or the tenant said about it, cost next
+        to nothing.
         """
         if order.mode is not Mode.LIVE:
             return order
         table = self._routing.table(self.implicit())
+        ruled = not self._routing.leaves_it_to_hermes(order.tenant)
         steps: list[Step] | None = None
         for number, step in enumerate(order.plan):
-            if not (step.adapters or table.is_routed(step.channel)):
-                continue
+            said = step.adapters or table.is_routed(step.channel)
             if step.provider is not None:
-                self._check_named(table, message_id, order, step, number)
+                if said:
+                    self._check_named(table, message_id, order, step, number)
+                continue
+            if not (said or ruled):
                 continue
             ordered = self._step(message_id, order, step, number)
             if ordered is not step:
@@ -162,8 +166,10 @@ class ProviderRouter:
     def _check_named(
         self, table: RouteTable, message_id: str, order: MessageOrder, step: Step, number: int
     ) -> None:
-        """A provider of Hermes's own that the client names is to be one of the tenant's routes."""
+        """A provider that the client names is to be one of the tenant's routes."""
         if step.adapters:
+            if self._routing.closed(order.tenant, step.channel, step.adapters[0]):
+                raise NoRoute(number, step.provider)
             return
         question = _question(message_id, order, step)
         if step.provider != OWN_SERVICES.get(step.channel):

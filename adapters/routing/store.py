@@ -17,6 +17,7 @@ from adapters.store.audit import NO_TENANT, difference, note
 from adapters.store.change import change, looking
 from adapters.store.database import Database
 from adapters.store.tenant_settings import complete
+from adapters.store.tiers import look_at
 from domain.faults import Fault, fault_of
 from domain.routing.coverage import HasAdapter, Stranded, stranded
 from domain.routing.routes import Route, RouteFault, check
@@ -105,8 +106,9 @@ class RouteStore:
         return _find(self.list(), name)
 
     def add(self, document: Mapping[str, Any], actor: str, *, force: bool = False) -> Route:
-        """Add a route, behind the others. Raises RouteInvalid, RouteExists, TooManyRoutes, and
-        RouteNeeded unless `force`: a route takes its provider out of those that serve everybody."""
+        """Add a route, behind the others. Raises RouteInvalid, RouteExists, TooManyRoutes,
+        TierRequired for one that is a tenant's own whose tier has none, and RouteNeeded unless
+        `force`: a route takes its provider out of those that serve everybody."""
         route = _checked(document)
         with change(self._where, SECTION) as database:
             before = load_routes(database)
@@ -116,6 +118,7 @@ class RouteStore:
             row = (route.name, place, _encode(route).decode(), time.time())
             if database.execute(_INSERT, row).rowcount == 0:
                 raise RouteExists(route.name)
+            look_at(database, route.tenants, "Routes")
             self._guard(database, before, (*before, route), force)
             detail = {"after": complete(route)}
             note(database, actor, NO_TENANT, "route.add", route.name, detail)
@@ -125,7 +128,7 @@ class RouteStore:
         self, name: str, patch: Mapping[str, Any], actor: str, *, force: bool = False
     ) -> Route:
         """Change some keys by a JSON merge patch (RFC 7386); null is back to the default. Raises
-        UnknownRoute, RouteInvalid, and RouteNeeded unless `force`."""
+        UnknownRoute, RouteInvalid, TierRequired, and RouteNeeded unless `force`."""
         if patch.get("name", name) != name:
             raise RouteInvalid([Fault("invalid_value", ("name",), "a route keeps its name")])
         with change(self._where, SECTION) as database:
@@ -135,6 +138,7 @@ class RouteStore:
             kept = {key: value for key, value in merged.items() if value is not None}
             after = _checked(kept)
             if after != before:
+                look_at(database, sorted({*after.tenants} - {*before.tenants}), "Routes")
                 changed = tuple(after if route is before else route for route in routes)
                 self._guard(database, routes, changed, force)
                 database.execute(

@@ -158,13 +158,21 @@ def rotate_key(
     """Make a key in another's place, and return it, this once, with the old one, which is good
     for `grace` more at most. If the old one had an end, the new one lives as long from now.
 
+    It may be repeated, as whoever missed the answer does: the newest key then has the end that the
+    one before it has, and the one that came in the same place is revoked unless it was used.
+
     Raises UnknownKey and KeyEnded.
     """
     with change(where, SECTION) as database:
         old = _good(_get(database, key_id))
         now = _now()
-        expires_at = None if old.expires_at is None else now + (old.expires_at - old.created_at)
+        before = _last_in_place_of(database, old)
+        expires_at = before.expires_at
+        if expires_at is not None and (before is old or expires_at <= now):
+            expires_at = now + (expires_at - before.created_at)
         new_id, key = _insert(database, old.tenant, old.note, old.mode, old.scopes, expires_at)
+        if old.replaced_by is not None:
+            _revoke_unused(database, old.replaced_by, now, actor)
         until = now + grace
         if old.expires_at is not None:
             until = min(until, old.expires_at)
@@ -182,10 +190,7 @@ def revoke_key(where: Path | str, key_id: str, *, actor: str = "operator") -> Ap
     with change(where, SECTION) as database:
         key = _get(database, key_id)
         if key.revoked_at is None:
-            database.execute(
-                "UPDATE api_keys SET revoked_at = ? WHERE id = ?", (_now().isoformat(), key_id)
-            )
-            note(database, actor, key.tenant, "key.revoke", key_id)
+            _set_revoked(database, key, _now(), actor)
         return _get(database, key_id)
 
 
@@ -239,6 +244,27 @@ def _good(key: ApiKey) -> ApiKey:
     if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= _now()):
         raise KeyEnded(key.id)
     return key
+
+
+def _last_in_place_of(database: Database, key: ApiKey) -> ApiKey:
+    """The newest of the keys that replaced each other from this one on, which has the end that was
+    meant: a replaced one has that of its grace."""
+    while key.replaced_by is not None:
+        key = _get(database, key.replaced_by)
+    return key
+
+
+def _revoke_unused(database: Database, key_id: str, now: datetime, actor: str) -> None:
+    """Revoke a key that nobody has: its rotation was repeated before it was used."""
+    key = _get(database, key_id)
+    if key.revoked_at is None and key.last_used_at is None:
+        _set_revoked(database, key, now, actor)
+
+
+def _set_revoked(database: Database, key: ApiKey, now: datetime, actor: str) -> None:
+    sql = "UPDATE api_keys SET revoked_at = ? WHERE id = ?"
+    database.execute(sql, (now.isoformat(), key.id))
+    note(database, actor, key.tenant, "key.revoke", key.id)
 
 
 def _audited(note_: str, scopes: frozenset[Scope], expires_at: datetime | None) -> dict[str, Any]:

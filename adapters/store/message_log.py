@@ -15,7 +15,7 @@ from adapters.callbacks.outbox import Outbox
 from adapters.store.database import Database
 from adapters.store.group_commit import GroupCommit
 from adapters.store.message_listing import MessageListing
-from adapters.store.recipients import places_of
+from adapters.store.recipients import Places
 from adapters.store.schema import open_store
 from domain.billing import settlement
 from domain.billing.settlement import Settled
@@ -63,14 +63,23 @@ class SqliteMessageLog:
     """The log in one SQLite file or PostgreSQL database that several processes share.
 
     Content is not kept: it may hold one-time passwords, and nothing here needs it. What a message
-    cost is settled in the commit of its end, or of the receipt that came later. `outbox` makes
-    what the tenants' endpoints are told, in the commit of what it tells of.
+    cost is settled in the commit of its end, or of the receipt that came later. `places` says
+    where whoever is forgotten is found; `outbox` makes what the tenants' endpoints are told, in
+    the commit of what it tells of.
     """
 
-    def __init__(self, where: Path | str, outbox: Outbox | None = None) -> None:
-        self._writer = GroupCommit(open_store(where, "hermes"), beside=Ledger().enter)
+    def __init__(
+        self,
+        where: Path | str,
+        places: Places,
+        outbox: Outbox | None = None,
+        ledger: Ledger | None = None,
+    ) -> None:
+        beside = (ledger or Ledger()).enter
+        self._writer = GroupCommit(open_store(where, "hermes"), beside=beside)
         self._listing = MessageListing(where, _COLUMNS)
         self._outbox = outbox
+        self._places = places
 
     async def close(self) -> None:
         """Write what is queued and close the database."""
@@ -82,7 +91,7 @@ class SqliteMessageLog:
         status = Status.SCHEDULED if order.send_at is not None else Status.PROCESSING
         channel = order.plan[0].channel
         created_at = order.accepted_at.timestamp()
-        first, *others = places_of(order)
+        first, *others = self._places.of_message(order)
         row = (
             message_id,
             order.tenant,
@@ -112,7 +121,7 @@ class SqliteMessageLog:
     async def ended(self, message_id: str, order: MessageOrder, record: Record) -> None:
         """Write the final record, whether or not the row is there; repeating it is harmless."""
         assert record.ended_at is not None
-        first, *others = places_of(order)
+        first, *others = self._places.of_message(order)
         row = (
             message_id,
             order.tenant,

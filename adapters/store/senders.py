@@ -13,6 +13,7 @@ from adapters.store import audit
 from adapters.store.change import change, looking
 from adapters.store.database import Database
 from adapters.store.tenants import UnknownTenant
+from adapters.store.tiers import look_at
 from domain.compliance.senders import Sender, Senders, SenderStatus, fold
 
 SECTION: Final = "senders"
@@ -77,11 +78,14 @@ def get(where: Path | str, tenant: str, sender: str) -> StoredSender | None:
 
 
 def put(where: Path | str, sender: Sender, *, actor: str) -> StoredSender:
-    """Add a sender, or change the one of this name. Raises UnknownTenant."""
+    """Add a sender, or change the one of this name. Raises UnknownTenant, and TierRequired for a
+    reserved one of a tenant whose tier does not cover it."""
     with change(where, SECTION) as database:
         known = database.execute("SELECT 1 FROM tenants WHERE id = ?", (sender.tenant,))
         if known.fetchone() is None:
             raise UnknownTenant(sender.tenant)
+        if sender.reserved:
+            look_at(database, [sender.tenant], "Reserved senders")
         before = _get(database, sender.tenant, sender.sender)
         now = time.time()
         row = (

@@ -22,6 +22,7 @@ from adapters.store.audit import difference, note
 from adapters.store.change import change, looking
 from adapters.store.database import Database, connect
 from adapters.store.tenant_settings import merged, read, stored
+from adapters.store.tiers import look_at_settings, look_at_things
 from domain.tenancy import TENANT_ID, Tenant
 
 SECTION: Final = "tenants"
@@ -68,15 +69,17 @@ def add_tenant(
     where: Path | str, tenant: str, settings: Mapping[str, Any], *, actor: str = "operator"
 ) -> StoredTenant:
     """Add a tenant with these settings. Raises TenantIdInvalid, TenantExists and, for settings
-    that are wrong, SettingsInvalid."""
+    that are wrong or that the tier does not cover, SettingsInvalid, TierRequired, TierInUse."""
     if re.match(TENANT_ID, tenant) is None or tenant.endswith("\n"):
         raise TenantIdInvalid(TenantIdInvalid.__doc__)
     made = merged(Tenant(tenant), settings)
+    look_at_settings(Tenant(tenant), made)
     with change(where, SECTION) as database:
         secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
         row = (tenant, secret, datetime.now(UTC).isoformat(), stored(made))
         if database.execute(_INSERT, row).rowcount == 0:
             raise TenantExists(tenant)
+        look_at_things(database, made)
         detail = difference(Tenant(tenant), made)
         note(database, actor, tenant, "tenant.create", tenant, {"after": detail["after"]})
         return _get(database, tenant)
@@ -86,10 +89,14 @@ def change_tenant(
     where: Path | str, tenant: str, patch: Mapping[str, Any], *, actor: str = "operator"
 ) -> StoredTenant:
     """Change settings by a JSON merge patch (RFC 7386); null is back to the default. Raises
-    UnknownTenant and SettingsInvalid."""
+    UnknownTenant, SettingsInvalid, TierRequired for settings that the tier does not cover, and
+    TierInUse for a lower tier than something of the tenant's needs."""
     with change(where, SECTION) as database:
         before = _get(database, tenant).tenant
         after = merged(before, patch)
+        look_at_settings(before, after)
+        if not after.tier.covers(before.tier):
+            look_at_things(database, after)
         if after != before:
             database.execute(
                 "UPDATE tenants SET settings_json = ? WHERE id = ?", (stored(after), tenant)

@@ -15,7 +15,8 @@ _DIGITS: Final = 13
 
 
 class Hasher:
-    """Makes keys: 64 bits of a BLAKE2b that is keyed with a secret of 32 bytes.
+    """Makes keys: 64 bits of a BLAKE2b that is keyed with a secret of 32 bytes. Those of different
+    purposes (of at most 16 octets) have nothing in common.
 
     Whoever has the database without the secret cannot try out phone numbers, nor find one person
     on two lists. Of 10 million entries, no two of different people meet but with a probability of
@@ -24,10 +25,11 @@ class Hasher:
     years.
     """
 
-    def __init__(self, secret: bytes) -> None:
+    def __init__(self, secret: bytes, purpose: bytes = b"suppress") -> None:
         if len(secret) != 32:
             raise ValueError("the secret has 32 bytes")
         self._secret = secret
+        self._purpose = purpose
         self._begun: dict[tuple[str, str], hashlib.blake2b] = {}
 
     def key(self, owner: str, channel: str, address: str) -> int:
@@ -45,7 +47,10 @@ class Hasher:
     def begin(self, owner: str, channel: str) -> hashlib.blake2b:
         """What the keys of one list and channel begin with."""
         return hashlib.blake2b(
-            f"{owner}\0{channel}\0".encode(), key=self._secret, digest_size=8, person=b"suppress"
+            f"{owner}\0{channel}\0".encode(),
+            key=self._secret,
+            digest_size=8,
+            person=self._purpose,
         )
 
     @property

@@ -3,7 +3,7 @@
 What is written in the order of its keys goes through the table once; in the order of the file, 10
 million rows would touch every page of it again and again. So lines are dealt into heaps on disk by
 their keys' first bits, and each heap is sorted in memory. The database is held for 20,000 rows at a
-time, so that others come to write between.
+time, or for some hundred where each is told to every process, so that others come to write between.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from adapters.store.database import Database
 from adapters.store.sections import touch
 from adapters.store.sqlite import SqliteDatabase
 from adapters.suppression.hashing import Hasher, unstored
-from adapters.suppression.store import SECTION, note_change, version
+from adapters.suppression.store import SECTION, WIDENED, note_changes, version
 from domain.channels.rules import AddressProblem
 from domain.message import Category
 from domain.suppression import RULES, Reason, canonical, masked, to_bits
@@ -31,7 +31,7 @@ HEADINGS: Final = frozenset({"address", "phone", "number", "msisdn", "email", "r
 """First cells that make the first line a heading, in any case."""
 MOST_FAULTS: Final = 100
 """Lines that were refused and are named; the others are only counted."""
-FEW: Final = 20_000
+FEW: Final = 10_000
 """Up to so many new entries are told to every process one by one; more make a new image due."""
 _LONGEST_LINE: Final = 4096
 _AROUND: Final = ' \t\r"\ufeff'
@@ -39,6 +39,7 @@ _HEAP_BITS: Final = 6
 _BLOCK: Final = 1 << 20
 _DEALT: Final = 8_192
 _ROWS: Final = 20_000
+_FEW_ROWS: Final = 500
 _BREATH: Final = 0.002
 """Seconds for which others may have the database, after each group of rows."""
 
@@ -46,20 +47,16 @@ _TARGET: Final = (
     "INSERT INTO suppressions"
     " (tenant, key, reason, channel, categories, masked, source, imported, created_at)"
 )
-_AGAIN: Final = (
-    " ON CONFLICT (tenant, key, reason) DO UPDATE SET categories = excluded.categories"
-    " WHERE suppressions.categories <> excluded.categories"
-)
 # One statement with all rows in one JSON object, keys by masked addresses: 0.8 µs a row on SQLite,
 # where binding them one by one takes 4.
 _SQLITE: Final = (
     f"{_TARGET} SELECT ?, CAST(key AS INTEGER), ?, ?, ?, value, ?, 1, ? FROM json_each(?)"
-    f" WHERE true{_AGAIN}"
+    f" WHERE true{WIDENED}"
 )
 _POSTGRES: Final = (
     f"{_TARGET} SELECT CAST(? AS TEXT), CAST(key AS INTEGER), CAST(? AS TEXT), CAST(? AS TEXT),"
     " CAST(? AS INTEGER), value, CAST(? AS TEXT), 1, CAST(? AS REAL)"
-    f" FROM json_each_text(CAST(? AS JSON)){_AGAIN}"
+    f" FROM json_each_text(CAST(? AS JSON)){WIDENED}"
 )
 _SIGN: Final = 1 << 63
 
@@ -108,7 +105,8 @@ def import_file(
     progress: Callable[[Imported], None] = lambda imported: None,
 ) -> Imported:
     """Put every address of a CSV file on a list: the first cell of each line, with or without a
-    heading. May be repeated. `scratch` is a directory on disk; `progress` is told now and then.
+    heading. May be repeated; what an entry blocked already it goes on blocking. `scratch` is a
+    directory on disk; `progress` is told now and then.
 
     When it returns everything is in the database. It is in use at once, in the way of any change,
     if there were few; many need a new image (`rewrite`), and the section has been touched for it.
@@ -123,11 +121,14 @@ def import_file(
         few = imported.lines <= FEW
         for place, heap in enumerate(heaps):
             rows = _heap(heap, place)
-            for start in range(0, len(rows), _ROWS):
-                group = rows[start : start + _ROWS]
+            most = _FEW_ROWS if few else _ROWS
+            for start in range(0, len(rows), most):
+                group = rows[start : start + most]
+                began = time.monotonic()
                 imported.added += _write(database, purpose, group, few=few)
                 progress(imported)
-                time.sleep(_BREATH)
+                # Few take no time to speak of: others have the database for as long.
+                time.sleep(max(_BREATH, time.monotonic() - began if few else 0.0))
     if not few:
         with database.transaction():
             touch(database, SECTION)
@@ -213,7 +214,6 @@ def _write(database: Database, purpose: Purpose, rows: list[str], *, few: bool) 
         sql = _SQLITE if isinstance(database, SqliteDatabase) else _POSTGRES
         count = database.execute(sql, values).rowcount
         if few:
-            for row in rows:
-                key = int(row.split('"', 2)[1])
-                note_change(database, purpose.tenant, unstored(key))
+            keys = [unstored(int(row.split('"', 2)[1])) for row in rows]
+            note_changes(database, purpose.tenant, keys)
     return count

@@ -3,6 +3,9 @@
 A file of 10 million addresses keeps a core busy for a minute. The process that took it over the API
 only stores it. One that breaks off is taken up again when an API process starts; doing it twice
 changes nothing.
+
+A tenant has one import at a time, from before its file is read: so it has one file here. The files
+hold addresses as they are, and none outlives its import, however that ends.
 """
 
 from __future__ import annotations
@@ -38,6 +41,10 @@ PREFIX: Final = "imp_"
 _SILENT: Final = 30.0
 """Seconds after which an import that says nothing has broken off."""
 _TOLD_EVERY: Final = 1.0
+KEEP_EVERY: Final = 5.0
+"""Seconds between two words of an import whose file is still coming."""
+_ABANDONED: Final = 86_400.0
+"""Seconds after which one that says nothing will not be taken up again: its machine is gone."""
 _decode_faults = msgspec.json.Decoder(list[Fault]).decode
 _encode = msgspec.json.Encoder().encode
 _COLUMNS: Final = (
@@ -93,10 +100,15 @@ class ImportJobs:
         """The id of an import to be."""
         return PREFIX + secrets.token_hex(10)
 
-    def begin(
+    def coming(self, job: str) -> Path:
+        """Where an import's file is until all of it is there."""
+        return self.file(job).with_suffix(".part")
+
+    def reserve(
         self, job: str, tenant: str, channel: str, categories: frozenset[Category], actor: str
-    ) -> ImportJob:
-        """Import the file of `job`. Raises Busy."""
+    ) -> None:
+        """Take the tenant's place for an import whose file comes next: `keep` it meanwhile, then
+        `start` the import, or `give_up`. Raises Busy."""
         now = round(time.time(), 3)
         # The section is touched so that two requests of a tenant come one after the other.
         with change(self._where, "suppression imports") as database:
@@ -122,11 +134,45 @@ class ImportJobs:
                     now,
                 ),
             )
-            note(database, actor, tenant, "suppression.import", job, {"channel": channel})
+
+    def keep(self, job: str) -> None:
+        """Say that an import's file is still coming."""
+        with change(self._where) as database:
+            database.execute(
+                "UPDATE suppression_imports SET updated_at = ? WHERE id = ?", (time.time(), job)
+            )
+
+    def give_up(self, job: str) -> None:
+        """There is no import: its file did not come."""
+        for path in (self.coming(job), self.file(job)):
+            path.unlink(missing_ok=True)
+        with change(self._where) as database:
+            database.execute("DELETE FROM suppression_imports WHERE id = ?", (job,))
+
+    def start(self, job: str) -> ImportJob:
+        """Begin the import whose place was reserved; its file is there, or all of it has come."""
+        if (coming := self.coming(job)).exists():
+            coming.replace(self.file(job))
+        with change(self._where) as database:
+            database.execute(
+                "UPDATE suppression_imports SET updated_at = ? WHERE id = ?", (time.time(), job)
+            )
+            row = database.execute(
+                f"SELECT actor, {_COLUMNS} FROM suppression_imports WHERE id = ?", (job,)
+            ).fetchone()
+            actor, found = row[0], _job(row[1:])
+            note(
+                database, actor, found.tenant, "suppression.import", job, {"channel": found.channel}
+            )
         self._spawn(job)
-        found = self.get(tenant, job)
-        assert found is not None
         return found
+
+    def begin(
+        self, job: str, tenant: str, channel: str, categories: frozenset[Category], actor: str
+    ) -> ImportJob:
+        """Import the file of `job`, which is there. Raises Busy."""
+        self.reserve(job, tenant, channel, categories, actor)
+        return self.start(job)
 
     def get(self, tenant: str, job: str) -> ImportJob | None:
         """A tenant's import."""
@@ -153,6 +199,31 @@ class ImportJobs:
             if self.file(job).exists():
                 logger.info("import %s is taken up again", job)
                 self._spawn(job)
+
+    def tidy(self) -> None:
+        """Remove the files on this machine of which nothing will come any more, with the addresses
+        in them; to be called now and then."""
+        # Listed before the imports are: a file has an import before it is there.
+        files = [*self._directory.glob(f"{PREFIX}*.csv"), *self._directory.glob(f"{PREFIX}*.part")]
+        now = time.time()
+        with change(self._where) as database:
+            database.execute(
+                "UPDATE suppression_imports SET status = ?, ended_at = ?"
+                " WHERE status = ? AND updated_at < ?",
+                (ImportStatus.FAILED.value, now, ImportStatus.RUNNING.value, now - _ABANDONED),
+            )
+            rows = database.execute(
+                "SELECT id, updated_at FROM suppression_imports WHERE status = ?",
+                (ImportStatus.RUNNING.value,),
+            ).fetchall()
+        running = dict(rows)
+        for path in files:
+            heard_at = running.get(path.stem)
+            # Whoever was receiving the file would have said so; a whole one is taken up again.
+            lost = path.suffix == ".part" and heard_at is not None and heard_at < now - _SILENT
+            if heard_at is None or lost:
+                path.unlink(missing_ok=True)
+                logger.info("the file of import %s was left behind, and is removed", path.stem)
 
     def _spawn(self, job: str) -> None:
         self._children = [child for child in self._children if child.poll() is None]
@@ -181,7 +252,6 @@ def carry_out(where: Path | str, directory: Path, secret: bytes, job: str) -> No
             "SELECT tenant, channel, categories FROM suppression_imports WHERE id = ?", (job,)
         ).fetchone()
         tenant, channel, categories = found
-        list_id = open_lists(database, hasher)
         told = 0.0
         seen = Imported()
 
@@ -193,13 +263,16 @@ def carry_out(where: Path | str, directory: Path, secret: bytes, job: str) -> No
                 _tell(database, job, imported, ImportStatus.RUNNING)
 
         try:
+            list_id = open_lists(database, hasher)
             with path.open(encoding="utf-8", errors="replace", newline="") as file:
                 purpose = Purpose(tenant, channel, from_bits(categories), job)
                 imported = import_file(database, hasher, file, purpose, directory, progress)
             if imported.lines > FEW:
                 rewrite(where, directory, list_id)
         except BaseException:
+            # Not said, it would be taken up again, and needs its file.
             _tell(database, job, seen, ImportStatus.FAILED)
+            path.unlink(missing_ok=True)
             raise
         _tell(database, job, imported, ImportStatus.DONE)
     path.unlink(missing_ok=True)

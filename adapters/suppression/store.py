@@ -13,23 +13,41 @@ from typing import Final
 from adapters.store.audit import note
 from adapters.store.change import change, looking
 from adapters.store.database import Database
+from adapters.store.sqlite import SqliteDatabase
 from adapters.suppression.hashing import Hasher, entry_id, stored, unstored
 from domain.message import Category
 from domain.suppression import RULES, Reason, canonical, from_bits, masked, packed, to_bits
 
 SECTION: Final = "suppressions"
 
+WIDENED: Final = (
+    " ON CONFLICT (tenant, key, reason) DO UPDATE"
+    " SET categories = (suppressions.categories | excluded.categories)"
+    " WHERE (suppressions.categories | excluded.categories) <> suppressions.categories"
+)
+"""What becomes of an entry that is put on a list again: it blocks what it blocked, and more. An
+entry is narrowed by nobody but who takes it off first."""
 _PUT: Final = (
     "INSERT INTO suppressions (tenant, key, reason, channel, categories, masked, source,"
-    " imported, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?)"
-    " ON CONFLICT (tenant, key, reason) DO UPDATE SET categories = excluded.categories"
-    " WHERE suppressions.categories <> excluded.categories"
+    f" imported, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?){WIDENED}"
 )
 _NEVER: Final = datetime.fromtimestamp(0, UTC)
 _COLUMNS: Final = "key, reason, channel, categories, masked, source, imported, created_at"
 _CHANGED: Final = (
     "INSERT INTO suppression_changes (number, key, held, changed_at) VALUES (?, ?, ?, ?)"
     " ON CONFLICT (number, key) DO UPDATE SET held = excluded.held"
+)
+# The keys first: each is looked up by the table's primary key.
+_HELD_BY_EACH: Final = (
+    "SELECT s.key, s.reason, s.categories FROM json_each(?) AS each"
+    " CROSS JOIN suppressions AS s ON s.key = each.value AND s.tenant = ?"
+    " ORDER BY s.key, s.reason"
+)
+_HELD_BY_EACH_POSTGRES: Final = (
+    "SELECT s.key, s.reason, s.categories"
+    " FROM json_array_elements_text(CAST(? AS JSON)) AS each (value)"
+    " JOIN suppressions AS s ON s.key = CAST(each.value AS BIGINT) AND s.tenant = ?"
+    " ORDER BY s.key, s.reason"
 )
 
 
@@ -95,8 +113,9 @@ class SuppressionStore:
         )
 
     def put(self, tenant: str, entries: Sequence[Entry], *, actor: str | None = None) -> list[bool]:
-        """Put addresses on a list; which of them are new or changed. With an `actor` it is noted
-        in the audit log: what happens by itself, or by the person's own wish, is not."""
+        """Put addresses on a list; which of them are new or block more than before: never less.
+        With an `actor` it is noted in the audit log: what happens by itself, or by the person's
+        own wish, is not."""
         # Milliseconds survive every form of a time unchanged: a page ends at one.
         now = round(time.time(), 3)
         with change(self._where, SECTION) as database:
@@ -213,6 +232,19 @@ def note_change(database: Database, tenant: str, key: int) -> None:
         packed(entry.reason, to_bits(entry.categories)) for entry in _held(database, tenant, key)
     )
     database.execute(_CHANGED, (version(database), stored(key), held, time.time()))
+
+
+def note_changes(database: Database, tenant: str, keys: Sequence[int]) -> None:
+    """`note_change` of many keys, which reads them in one statement."""
+    numbers = [stored(key) for key in keys]
+    held: dict[int, list[int]] = {number: [] for number in numbers}
+    of_each = _HELD_BY_EACH if isinstance(database, SqliteDatabase) else _HELD_BY_EACH_POSTGRES
+    rows = database.execute(of_each, (f"[{','.join(map(str, numbers))}]", tenant))
+    for number, reason, categories in rows:
+        held[number].append(packed(Reason(reason), categories))
+    at, now = version(database), time.time()
+    for number in numbers:
+        database.execute(_CHANGED, (at, number, bytes(held[number]), now))
 
 
 def _state(database: Database) -> tuple[str, bytes] | None:

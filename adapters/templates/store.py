@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,17 +17,30 @@ from adapters.store import audit
 from adapters.store.change import change, looking
 from adapters.store.database import Database
 from adapters.store.sections import Section, Sections
-from domain.templates.definition import Compiled, Definition, compiled
+from adapters.templates.versions import Key, Versions
+from domain.templates.definition import Compiled, Definition
 
 SECTION: Final = "templates"
 MAX_TEMPLATES: Final = 500
 """Of one tenant."""
 MAX_VERSIONS: Final = 500
 """Of one template."""
+MAX_OCTETS: Final = 16 * 2**20
+"""Of all versions of all templates of one tenant, as JSON."""
+_MOST_MISSING: Final = 10_000
 
 _encode = msgspec.json.Encoder().encode
 _sorted = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder(Definition).decode
+
+
+class _Languages(msgspec.Struct):
+    """Of a definition only in which languages it is, which costs little to find out."""
+
+    languages: dict[str, msgspec.Raw]
+
+
+_languages = msgspec.json.Decoder(_Languages).decode
 
 
 class UnknownTemplate(Exception):
@@ -43,14 +56,26 @@ class TemplateExists(Exception):
 
 
 class TooMany(Exception):
-    """The tenant has as many templates, or the template as many versions, as there may be."""
+    """The tenant has as many templates, or the template as many versions, as there may be; or all
+    that the tenant's templates say is as long as it may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionLine:
+    """One version in the list of them."""
+
+    version: int
+    languages: tuple[str, ...]
+    created_at: datetime
+    created_by: str
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version as it is looked at."""
+    """One version as it was published."""
 
     version: int
+    active: bool
     created_at: datetime
     created_by: str
     definition: Definition
@@ -58,78 +83,66 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class StoredTemplate:
-    """A template as it is looked at, with its versions, newest first."""
+    """A template as it is looked at: what its active version says, and all of them, newest first.
+    `versions` is empty where templates are listed."""
 
     name: str
     active: int
     created_at: datetime
     changed_at: datetime
-    versions: tuple[Version, ...]
-
-    @property
-    def definition(self) -> Definition:
-        """That of the active version."""
-        return next(one.definition for one in self.versions if one.version == self.active)
+    definition: Definition
+    versions: tuple[VersionLine, ...] = ()
 
 
 class Library:
-    """All templates as they are at one moment. A version is made ready when it is first used."""
+    """All templates as they are at one moment: `active` has the version in use, and when the
+    template was created. For the event loop."""
 
     def __init__(
-        self,
-        active: dict[tuple[str, str], int],
-        sources: dict[tuple[str, str, int], bytes],
-        ready: dict[tuple[str, str, int], Compiled],
+        self, active: Mapping[tuple[str, str], tuple[int, float]], versions: Versions
     ) -> None:
         self._active = active
-        self._sources = sources
-        self._ready = ready
+        self._versions = versions
+        # As long as nothing changes: whoever asks again and again shall not ask the database.
+        self._missing: set[Key] = set()
 
     def active(self, tenant: str, name: str) -> int | None:
         """The version in use, None when there is no such template."""
-        return self._active.get((tenant, name))
+        found = self._active.get((tenant, name))
+        return None if found is None else found[0]
 
-    def get(self, tenant: str, name: str, version: int) -> Compiled | None:
-        """A version ready to be rendered, None when there is none."""
-        if (tenant, name) not in self._active:
+    def ready(self, tenant: str, name: str, version: int) -> Compiled | None:
+        """A version that can be rendered at once; None when it has to be asked for with `get`."""
+        key = self._key(tenant, name, version)
+        return None if key is None else self._versions.ready(key)
+
+    async def get(self, tenant: str, name: str, version: int) -> Compiled | None:
+        """A version ready to be rendered, None when there is none. Raises what the database
+        raises, and Faulty when what was good once is so no longer."""
+        key = self._key(tenant, name, version)
+        if key is None or key in self._missing:
             return None
-        key = (tenant, name, version)
-        found = self._ready.get(key)
-        if found is None:
-            source = self._sources.get(key)
-            if source is None:
-                return None
-            # Two threads may both make it: versions do not change.
-            found = self._ready[key] = compiled(_decode(source))
+        found = self._versions.ready(key) or await self._versions.get(key)
+        if found is None and len(self._missing) < _MOST_MISSING:
+            self._missing.add(key)
         return found
 
+    def _key(self, tenant: str, name: str, version: int) -> Key | None:
+        found = self._active.get((tenant, name))
+        return None if found is None else Key(tenant, name, found[1], version)
 
-def follow(sections: Sections) -> Section[Library]:
-    """The templates, kept up to date: only new versions are read, and none is compiled again."""
-    sources: dict[tuple[str, str, int], bytes] = {}
-    ready: dict[tuple[str, str, int], Compiled] = {}
-    last = 0
+
+def follow(sections: Sections, store: TemplateStore) -> Section[Library]:
+    """The templates, kept up to date: which there are is in memory, what they say is read from
+    the store when it is first needed."""
+    versions = Versions(store.source)
 
     def load(database: Database) -> Library:
-        nonlocal last
-        beginning = last == 0
         rows = database.execute(
-            "SELECT number, tenant, name, version, definition_json FROM template_versions"
-            " WHERE number > ? ORDER BY number",
-            (last,),
-        ).fetchall()
-        for number, tenant, name, version, definition in rows:
-            sources[tenant, name, version] = bytes(definition)
-            last = number
-            if not beginning:
-                # Here, where no message waits for it. At the start there may be thousands.
-                ready[tenant, name, version] = compiled(_decode(sources[tenant, name, version]))
-        active = database.execute(
-            "SELECT tenant, name, active FROM templates WHERE archived_at IS NULL"
+            "SELECT tenant, name, active, created_at FROM templates WHERE archived_at IS NULL"
         )
-        return Library(
-            {(tenant, name): version for tenant, name, version in active}, sources, ready
-        )
+        active = {(tenant, name): (version, made) for tenant, name, version, made in rows}
+        return Library(active, versions)
 
     return sections.register(SECTION, load)
 
@@ -142,7 +155,8 @@ class TemplateStore:
 
     def create(self, tenant: str, name: str, definition: Definition, actor: str) -> StoredTemplate:
         """A new template with its first version, which is active. One that was removed begins
-        again, with the next number. Raises TemplateExists, TooMany."""
+        again, with the next number and without its old versions. Raises TemplateExists,
+        TooMany."""
         with self._changing(tenant, name) as (database, row):
             if row is not None and row[1] is None:
                 raise TemplateExists
@@ -152,7 +166,8 @@ class TemplateStore:
             ).fetchall()
             if count >= MAX_TEMPLATES:
                 raise TooMany
-            version = self._add(database, tenant, name, definition, actor)
+            before = None if row is None else row[0]
+            version = self._add(database, tenant, name, definition, actor, before)
             now = time.time()
             database.execute(
                 "INSERT INTO templates (tenant, name, active, created_at, changed_at)"
@@ -166,9 +181,9 @@ class TemplateStore:
 
     def publish(
         self, tenant: str, name: str, definition: Definition, actor: str, *, activate: bool
-    ) -> tuple[StoredTemplate, int]:
-        """Add a version, and perhaps use it; the newest again is the same version. Returns the
-        template and the version's number. Raises UnknownTemplate, TooMany."""
+    ) -> Version:
+        """Add a version, and perhaps use it; the newest again is the same version. Raises
+        UnknownTemplate, TooMany."""
         with self._changing(tenant, name) as (database, row):
             if row is None or row[1] is not None:
                 raise UnknownTemplate
@@ -184,7 +199,7 @@ class TemplateStore:
                 _note(database, actor, tenant, "publish", name, {"version": version})
             if activate:
                 self._activate(database, tenant, name, row[0], version, actor)
-            return _get(database, tenant, name), version
+            return _get_version(database, tenant, name, version)
 
     def activate(self, tenant: str, name: str, version: int, actor: str) -> StoredTemplate:
         """Use another version from now on. Raises UnknownTemplate, UnknownVersion."""
@@ -201,13 +216,20 @@ class TemplateStore:
             return _get(database, tenant, name)
 
     def remove(self, tenant: str, name: str, actor: str) -> None:
-        """Let no new message use it; those that do keep what they say. Raises UnknownTemplate."""
+        """Let no new message use it, and forget what it said; messages that were made from it
+        keep what they say. Raises UnknownTemplate."""
         with self._changing(tenant, name) as (database, row):
             if row is None or row[1] is not None:
                 raise UnknownTemplate
+            # From there the numbers go on, should it be created again.
             database.execute(
-                "UPDATE templates SET archived_at = ? WHERE tenant = ? AND name = ?",
-                (time.time(), tenant, name),
+                "UPDATE templates SET archived_at = ?, active = (SELECT max(version)"
+                " FROM template_versions WHERE tenant = ? AND name = ?)"
+                " WHERE tenant = ? AND name = ?",
+                (time.time(), tenant, name, tenant, name),
+            )
+            database.execute(
+                "DELETE FROM template_versions WHERE tenant = ? AND name = ?", (tenant, name)
             )
             _note(database, actor, tenant, "remove", name, {"active": row[0]})
 
@@ -216,20 +238,35 @@ class TemplateStore:
         with looking(self._where) as database:
             return _get(database, tenant, name)
 
+    def version(self, tenant: str, name: str, version: int) -> Version:
+        """One version. Raises UnknownTemplate, UnknownVersion."""
+        with looking(self._where) as database:
+            return _get_version(database, tenant, name, version)
+
+    def source(self, key: Key) -> bytes | None:
+        """A version's definition as it is stored, None when there is none."""
+        with looking(self._where) as database:
+            row = database.execute(
+                "SELECT definition_json FROM template_versions"
+                " WHERE tenant = ? AND name = ? AND version = ?",
+                (key.tenant, key.name, key.version),
+            ).fetchone()
+        return None if row is None else bytes(row[0])
+
     def list(self, tenant: str) -> list[StoredTemplate]:
-        """A tenant's templates by name, each with its active version only."""
+        """A tenant's templates by name, without their versions."""
         with looking(self._where) as database:
             rows = database.execute(
-                "SELECT t.name, t.active, t.created_at, t.changed_at, v.version, v.created_at,"
-                " v.created_by, v.definition_json FROM templates AS t"
+                "SELECT t.name, t.active, t.created_at, t.changed_at, v.definition_json"
+                " FROM templates AS t"
                 " JOIN template_versions AS v ON v.tenant = t.tenant AND v.name = t.name"
                 " AND v.version = t.active"
                 " WHERE t.tenant = ? AND t.archived_at IS NULL ORDER BY t.name",
                 (tenant,),
             )
             return [
-                StoredTemplate(name, active, _at(made), _at(changed), (_version(row),))
-                for name, active, made, changed, *row in rows
+                StoredTemplate(name, active, _at(made), _at(changed), _decode(bytes(definition)))
+                for name, active, made, changed, definition in rows
             ]
 
     @contextmanager
@@ -244,19 +281,32 @@ class TemplateStore:
             yield database, row
 
     @staticmethod
-    def _add(database: Database, tenant: str, name: str, definition: Definition, actor: str) -> int:
-        [(newest,)] = database.execute(
-            "SELECT max(version) FROM template_versions WHERE tenant = ? AND name = ?",
+    def _add(
+        database: Database,
+        tenant: str,
+        name: str,
+        definition: Definition,
+        actor: str,
+        before: int | None = None,
+    ) -> int:
+        """`before` is the last version of a template that was removed."""
+        [(count, newest)] = database.execute(
+            "SELECT count(*), max(version) FROM template_versions WHERE tenant = ? AND name = ?",
             (tenant, name),
         ).fetchall()
-        version: int = (newest or 0) + 1
-        if version > MAX_VERSIONS:
+        [(octets,)] = database.execute(
+            "SELECT sum(length(definition_json)) FROM template_versions WHERE tenant = ?",
+            (tenant,),
+        ).fetchall()
+        source = _encode(definition)
+        if count >= MAX_VERSIONS or (octets or 0) + len(source) > MAX_OCTETS:
             raise TooMany
+        version: int = (newest or before or 0) + 1
         database.execute(
             "INSERT INTO template_versions"
             " (tenant, name, version, digest, definition_json, created_at, created_by)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (tenant, name, version, _digest(definition), _encode(definition), time.time(), actor),
+            (tenant, name, version, _digest(definition), source, time.time(), actor),
         )
         return version
 
@@ -288,17 +338,36 @@ def _get(database: Database, tenant: str, name: str) -> StoredTemplate:
     ).fetchone()
     if row is None:
         raise UnknownTemplate
-    versions = database.execute(
+    definition = _get_version(database, tenant, name, row[0]).definition
+    lines = database.execute(
         "SELECT version, created_at, created_by, definition_json FROM template_versions"
         " WHERE tenant = ? AND name = ? ORDER BY version DESC",
         (tenant, name),
-    ).fetchall()
-    return StoredTemplate(name, row[0], _at(row[1]), _at(row[2]), tuple(map(_version, versions)))
+    )
+    versions = tuple(
+        VersionLine(version, tuple(_languages(bytes(source)).languages), _at(made), by)
+        for version, made, by, source in lines
+    )
+    return StoredTemplate(name, row[0], _at(row[1]), _at(row[2]), definition, versions)
 
 
-def _version(row: Any) -> Version:
-    version, created_at, created_by, definition = row
-    return Version(version, _at(created_at), created_by, _decode(bytes(definition)))
+def _get_version(database: Database, tenant: str, name: str, version: int) -> Version:
+    """Raises UnknownTemplate, UnknownVersion."""
+    template = database.execute(
+        "SELECT active FROM templates WHERE tenant = ? AND name = ? AND archived_at IS NULL",
+        (tenant, name),
+    ).fetchone()
+    if template is None:
+        raise UnknownTemplate
+    row = database.execute(
+        "SELECT created_at, created_by, definition_json FROM template_versions"
+        " WHERE tenant = ? AND name = ? AND version = ?",
+        (tenant, name, version),
+    ).fetchone()
+    if row is None:
+        raise UnknownVersion
+    made, by, source = row
+    return Version(version, version == template[0], _at(made), by, _decode(bytes(source)))
 
 
 def _note(

@@ -31,6 +31,8 @@ HERMES_OWN: Final = frozenset(
         FailureCode.TTL_EXPIRED,
         FailureCode.CANCELED,
         FailureCode.INSUFFICIENT_FUNDS,
+        FailureCode.RECIPIENT_BLOCKED,
+        FailureCode.ACCOUNT_SUSPENDED,
     }
 )
 """What only Hermes can know, and no guest may say. The cascade repeats at once what was too late: a

@@ -8,8 +8,11 @@ from typing import Final
 MICROS: Final = 1_000_000
 """Millionths in a unit: a price of 0.0075 EUR is 7,500."""
 PLACES: Final = 6
-LARGEST: Final = 10**12 * MICROS
-"""The most that one amount may say: sums of a million of them still fit in 64 bits."""
+LARGEST: Final = 10**9 * MICROS
+"""The most that one amount may say, which is a thousandth of LARGEST_SUM."""
+LARGEST_SUM: Final = 10**12 * MICROS
+"""The most that payments may bring an account to. 64 bits hold nine times as much: the rest is for
+what messages cost, and for sums over several accounts."""
 
 # ISO 4217, active codes of 2024, without funds, metals and test codes.
 # fmt: off
@@ -43,13 +46,13 @@ def micros(amount: Decimal | str) -> int:
     if not value.is_finite():
         raise ValueError("not a finite number")
     # Before it is scaled: 1E+999999 would be a number of a million digits.
-    if value and value.adjusted() > 12:
-        raise ValueError("larger than 1,000,000,000,000")
+    if value and value.adjusted() > 9:
+        raise ValueError("larger than 1,000,000,000")
     if value != value.quantize(Decimal(1).scaleb(-PLACES)):
         raise ValueError(f"more than {PLACES} decimals")
     scaled = int(value.scaleb(PLACES))
     if abs(scaled) > LARGEST:
-        raise ValueError("larger than 1,000,000,000,000")
+        raise ValueError("larger than 1,000,000,000")
     return scaled
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -17,6 +17,10 @@ EVERYONE: Final = ""
 ANY_ROUTE: Final = "*"
 HOME: Final = "EUR"
 """The currency of a tenant without an account, where the general list has several."""
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(9001, 1, 1, tzinfo=UTC)
+"""A price holds from EARLIEST or later on, and from before LATEST: every place that reads it, in
+whatever time zone, has these years."""
 
 
 class PriceRow(msgspec.Struct, frozen=True):
@@ -111,6 +115,10 @@ class PriceBook:
         for prices in self._lists.values():
             for table in prices.values():
                 table.close()
+        self._cheapest = {
+            owner: min((row.amount for row in rows if row.amount > 0), default=0)
+            for owner, rows in _by_owner(self.rows).items()
+        }
         general = sorted(code for tenant, code in self._lists if tenant == EVERYONE)
         self._home = HOME if HOME in general or not general else general[0]
 
@@ -158,10 +166,36 @@ class PriceBook:
                 highest = price
         return highest
 
+    def cheapest(self, tenant: str) -> int:
+        """The lowest price of a segment in the lists that the tenant pays by, in millionths; 0
+        where all is free."""
+        currency = self.currency(tenant)
+        found = (self._cheapest.get((owner, currency), 0) for owner in (tenant, EVERYONE))
+        return min((amount for amount in found if amount), default=0)
+
+    def may_cost(self, tenant: str, channel: str, digits: str, at: datetime) -> bool:
+        """Whether a message of the tenant's has a price by any route that its lists name, or by
+        one that they do not. It looks through all of these: not for every message."""
+        currency = self.currency(tenant)
+        routes = {ANY_ROUTE}
+        for owner in (tenant, EVERYONE):
+            for listed, route in self._lists.get((owner, currency), ()):
+                if listed == channel:
+                    routes.add(route)
+        highest = self.highest(tenant, routes, channel, digits, at)
+        return highest is not None and highest.micros > 0
+
     def without(self, ids: Iterable[str]) -> PriceBook:
         """The book with some lines struck out."""
         gone = frozenset(ids)
         return PriceBook((row for row in self.rows if row.id not in gone), self._currency_of)
+
+
+def _by_owner(rows: Iterable[PriceRow]) -> dict[tuple[str, str], list[PriceRow]]:
+    found: dict[tuple[str, str], list[PriceRow]] = {}
+    for row in rows:
+        found.setdefault((row.tenant, row.currency), []).append(row)
+    return found
 
 
 def unpriced(

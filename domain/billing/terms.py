@@ -19,8 +19,8 @@ class Terms(msgspec.Struct, frozen=True):
     """What an account allows.
 
     It may be overdrawn by `credit` millionths of `currency`: 0 for one that is paid in advance,
-    None for one without a limit. `short` is the amount that could not be had from it when it was
-    last tried; 0 while there is money.
+    None for one without a limit. `short` is the least that a message costs, of an account that has
+    not even that; 0 while there is money.
     """
 
     currency: str
@@ -29,7 +29,7 @@ class Terms(msgspec.Struct, frozen=True):
 
     @property
     def empty(self) -> bool:
-        """True when nothing more can be sent at the account's expense."""
+        """True when nothing that has a price can be sent any more."""
         return self.credit is not None and self.short > 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from enum import Enum
 from typing import Final
 
@@ -55,6 +55,11 @@ class RouteTable:
         )
         self.routes = (*self.explicit, *self.implicit)
         self._routed = frozenset(route.channel for route in self.explicit)
+        self._of_adapters: dict[tuple[str, str], list[Route]] = {}
+        for route in self.explicit:
+            if route.kind is Kind.ADAPTER:
+                key = (route.channel, route.provider)
+                self._of_adapters.setdefault(key, []).append(route)
         self._channels: dict[str, _Channel] = {}
         for channel in {route.channel for route in self.routes}:
             self._channels[channel] = _Channel(
@@ -75,6 +80,20 @@ class RouteTable:
         """Whether a route of the channel lists countries."""
         found = self._channels.get(channel)
         return found is not None and found.asks_countries
+
+    def closed(self, tenant: str, channel: str, adapter: str, excluded: Collection[str]) -> bool:
+        """Whether none of the adapter's routes takes messages of the tenant any more, wherever they
+        go: each is disabled, others', or `excluded` by the tenant's rules."""
+        routes = self._of_adapters.get((channel, adapter))
+        if routes is None:
+            # A route by itself.
+            return adapter in excluded
+        return not any(
+            route.enabled
+            and (not route.tenants or tenant in route.tenants)
+            and route.name not in excluded
+            for route in routes
+        )
 
     def candidates(self, question: Question) -> tuple[Candidate, ...]:
         """The routes that the message may take, in the table's order, whatever the providers do."""

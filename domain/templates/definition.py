@@ -48,6 +48,8 @@ MAX_TEXT: Final = 20_000
 MAX_HTML: Final = 100_000
 MAX_SUBJECT: Final = 1000
 MAX_DATA: Final = 50
+MAX_ALL_PLACES: Final = 10_000
+"""In all texts of a definition: each takes a hundred times the memory of the characters."""
 
 CODES: Final[dict[str, str]] = {
     "template_syntax": (
@@ -61,6 +63,7 @@ CODES: Final[dict[str, str]] = {
     "no_default_language": "The default language is not among the languages.",
     "invalid_default": "The default is not a value that the variable could have.",
     "invalid_variable_name": "A variable's name is a to z, 0 to 9 and _, beginning with a letter.",
+    "too_many_places": f"All texts together have more than {MAX_ALL_PLACES:,} places.",
     "rendered_too_long": "With these values, the text is longer than any channel could carry.",
     **VALUE_CODES,
 }
@@ -275,7 +278,7 @@ def compiled(definition: Definition) -> Compiled:
     if definition.default_language not in definition.languages:
         path = ("default_language",)
         faults.append(Fault("no_default_language", path, CODES["no_default_language"]))
-    bodies = {}
+    bodies, counts = {}, [0]
     for language, wording in definition.languages.items():
         where: Path = ("languages", language)
         try:
@@ -283,7 +286,9 @@ def compiled(definition: Definition) -> Compiled:
         except ValueError:
             faults.append(Fault("unknown_language", where, CODES["unknown_language"]))
             continue
-        bodies[language] = _bodies(wording, definition.variables, where, faults)
+        bodies[language] = _bodies(wording, definition.variables, where, faults, counts)
+    if sum(counts) > MAX_ALL_PLACES:
+        faults.append(Fault("too_many_places", ("languages",), CODES["too_many_places"]))
     if faults:
         raise Faulty(faults)
     return Compiled(definition, bodies)
@@ -303,8 +308,14 @@ def _check_variables(definition: Definition, faults: list[Fault]) -> None:
 
 
 def _bodies(
-    wording: Wording, variables: Mapping[str, Variable], where: Path, faults: list[Fault]
+    wording: Wording,
+    variables: Mapping[str, Variable],
+    where: Path,
+    faults: list[Fault],
+    counts: list[int],
 ) -> _Bodies:
+    """`counts` hears of the places in each text."""
+
     def tree(source: str, writer: Writer, *path: str | int) -> Parts:
         at = (*where, *path)
         try:
@@ -315,7 +326,9 @@ def _bodies(
             detail = f"Line {line}, column {column}: {problem}."
             faults.append(Fault("template_syntax", at, detail))
             return ()
-        for one in places(parts):
+        found = list(places(parts))
+        counts.append(len(found))
+        for one in found:
             faults.extend(_place_faults(one, variables, at))
         return parts
 

@@ -71,7 +71,11 @@ LONGEST: Final = {
 """Characters that a value may give in any format; a text says so itself."""
 
 _CODE: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 -]{0,62}[A-Za-z0-9])?\Z")
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROL: Final = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_YEARS: Final = range(1900, 9001)
+"""In every time zone these have a day before and a day after them that can be written."""
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 _NUMBER: Final = re.compile(r"-?\d{1,15}(\.\d{1,6})?\Z", re.ASCII)
 _MONEY: Final = re.compile(r"(-?\d{1,15}(?:\.\d{1,6})?) ([A-Z]{3})\Z", re.ASCII)
@@ -151,29 +155,44 @@ def _text(variable: Variable, value: Any) -> str:
 def _number(variable: Variable, value: Any) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise _wrong("A number.")
-    text = value if isinstance(value, str) else format(Decimal(repr(value)), "f")
+    text = value if isinstance(value, str) else _digits(value)
     if not _NUMBER.match(text):
         raise _wrong("A number of at most 15 digits, and 6 behind the point.")
     return Decimal(text)
+
+
+def _digits(value: int | float) -> str:
+    """A number of JSON in digits; empty when they are too many to be written."""
+    try:
+        return format(Decimal(repr(value)), "f")
+    except ValueError:
+        # Python writes no whole number of more than 4,300 digits.
+        return ""
 
 
 def _date(variable: Variable, value: Any) -> date:
     if not isinstance(value, str):
         raise _wrong("A date as a text.")
     try:
-        if _DAY.match(value):
-            return date.fromisoformat(value)
-        moment: datetime | None = datetime.fromisoformat(value)
+        is_day = _DAY.match(value) is not None
+        found = date.fromisoformat(value) if is_day else datetime.fromisoformat(value)
     except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None or "T" not in value.upper():
+        found = None
+    is_time = isinstance(found, datetime) and found.tzinfo is not None and "T" in value.upper()
+    if found is None or not (is_day or is_time):
         raise _wrong("A day as 2026-01-31, or a time with its offset as 2026-01-31T09:00:00Z.")
-    return moment
+    if found.year not in _YEARS:
+        raise _wrong(f"A year from {_YEARS[0]} to {_YEARS[-1]}.")
+    return found
 
 
 def _money(variable: Variable, value: Any) -> tuple[Decimal, str]:
     if isinstance(value, dict) and set(value) == {"amount", "currency"}:
-        value = f"{value['amount']} {value['currency']}"
+        amount, currency = value["amount"], value["currency"]
+        if isinstance(amount, (int, float)) and not isinstance(amount, bool):
+            amount = _digits(amount)
+        both_texts = isinstance(amount, str) and isinstance(currency, str)
+        value = f"{amount} {currency}" if both_texts else None
     found = _MONEY.match(value) if isinstance(value, str) else None
     if found is None or found[2] not in _currencies():
         raise _wrong(

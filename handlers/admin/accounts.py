@@ -15,12 +15,14 @@ from starlette.responses import Response
 
 from adapters.billing import accounts as store
 from adapters.billing.accounts import (
+    BalanceTooLarge,
     CurrencyFixed,
     Entry,
     EntryExists,
     EntryKind,
     UnknownAccount,
 )
+from adapters.billing.prices import CurrencyUnpriced
 from adapters.billing.usage import Asked, UsageLine, UsageTotal, report
 from adapters.store.change import change, looking
 from adapters.store.tenants import UnknownTenant, get_tenant
@@ -34,12 +36,8 @@ from handlers.api.usage import AccountView, UsageQuery, UsageReport, account_vie
 
 MAX_PAGE: Final = 500
 
-Positive = Annotated[
-    str, msgspec.Meta(pattern=r"^[0-9]{1,12}(\.[0-9]{1,6})?$", examples=["250.00"])
-]
-Signed = Annotated[
-    str, msgspec.Meta(pattern=r"^-?[0-9]{1,12}(\.[0-9]{1,6})?$", examples=["250.00"])
-]
+Positive = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,6})?$", examples=["250.00"])]
+Signed = Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,9}(\.[0-9]{1,6})?$", examples=["250.00"])]
 
 
 class AccountBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,6 +83,12 @@ class AccountList(msgspec.Struct, frozen=True):
     accounts: list[AccountView]
 
 
+class _Change(msgspec.Struct, frozen=True):
+    force: Annotated[
+        bool, msgspec.Meta(description="Also in a currency in which nothing has a price.")
+    ] = False
+
+
 class _Page(msgspec.Struct, frozen=True):
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)] = 50
     cursor: str = ""
@@ -125,8 +129,9 @@ def accounts(where: Path | str) -> list[Operation]:
 
     async def put_account(request: Request) -> Response:
         """Open an account for a tenant, or change what it allows. A new one is empty: with no
-        credit, nothing that has a price is accepted until something is paid in."""
-        who, tenant = actor(request), _tenant(request)
+        credit, nothing that has a price is accepted until something is paid in. Where there are
+        prices, but none in its currency, it is refused: everything would be free."""
+        who, tenant, force = actor(request), _tenant(request), query_of(request, _Change).force
         body = await body_of(request, AccountBody)
         try:
             money.currency(body.currency)
@@ -135,7 +140,7 @@ def accounts(where: Path | str) -> list[Operation]:
             raise validation_failed([fault]) from None
         credit = None if body.credit is None else money.micros(body.credit)
         with _told():
-            state = await asyncio.to_thread(_set, where, tenant, body.currency, credit, who)
+            state = await asyncio.to_thread(_set, where, tenant, body.currency, credit, who, force)
         return answer(account_view(state))
 
     async def post_entry(request: Request) -> Response:
@@ -146,8 +151,12 @@ def accounts(where: Path | str) -> list[Operation]:
         if amount == 0 or (amount < 0 and body.kind is EntryKind.TOP_UP):
             detail = "Above zero; a correction may be below." if amount else "Not zero."
             raise validation_failed([FieldError("out_of_range", detail, "/amount")])
-        with _told():
-            entry = await asyncio.to_thread(_post, where, tenant, body, amount, who)
+        try:
+            with _told():
+                entry = await asyncio.to_thread(_post, where, tenant, body, amount, who)
+        except BalanceTooLarge:
+            detail = f"No account may come to more than {money.LARGEST_SUM // money.MICROS:,}."
+            raise validation_failed([FieldError("out_of_range", detail, "/amount")]) from None
         return answer(_view(entry), 201)
 
     async def list_entries(request: Request) -> Response:
@@ -173,7 +182,7 @@ def accounts(where: Path | str) -> list[Operation]:
     return [
         Operation("GET", every, list_accounts, answer=AccountList),
         Operation("GET", one, show_account, answer=AccountView),
-        Operation("PUT", one, put_account, body=AccountBody, answer=AccountView),
+        Operation("PUT", one, put_account, query=_Change, body=AccountBody, answer=AccountView),
         Operation("GET", one + "/entries", list_entries, query=_Page, answer=EntryPage),
         Operation(
             "POST", one + "/entries", post_entry, body=EntryBody, answer=EntryView, status=201
@@ -200,11 +209,11 @@ def _state(where: Path | str, tenant: str) -> store.AccountState:
 
 
 def _set(
-    where: Path | str, tenant: str, currency: str, credit: int | None, who: str
+    where: Path | str, tenant: str, currency: str, credit: int | None, who: str, force: bool
 ) -> store.AccountState:
     get_tenant(where, tenant)
     with change(where, store.SECTION) as database:
-        store.set_terms(database, tenant, currency, credit, who)
+        store.set_terms(database, tenant, currency, credit, who, force=force)
         return store.state_of(database, tenant)
 
 
@@ -247,6 +256,8 @@ def _told() -> Iterator[None]:
         raise OperatorProblem("tenant_not_found") from None
     except UnknownAccount:
         raise OperatorProblem("no_account") from None
+    except CurrencyUnpriced as error:
+        raise OperatorProblem("currency_unpriced", f"No price is in {error.currency}.") from None
     except CurrencyFixed:
         raise OperatorProblem("currency_fixed") from None
     except EntryExists:

@@ -166,7 +166,8 @@ def keys(where: Path | str) -> list[Operation]:
 
     async def rotate_a_key(request: Request) -> Response:
         """Make a key in another's place, with the same rights. The old one stays good for `grace`
-        seconds, a day if nothing is said, so that both can be in use meanwhile."""
+        seconds, a day if nothing is said, so that both can be in use meanwhile. It may be repeated
+        if the answer was lost: the key that was made before and never used is then revoked."""
         who, wanted = actor(request), await body_of(request, Rotation, required=False)
         with _told():
             key, old = await asyncio.to_thread(

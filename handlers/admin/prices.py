@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +15,20 @@ from starlette.responses import Response
 
 from adapters.billing import accounts
 from adapters.billing import prices as store
-from adapters.billing.prices import PriceExists, PriceNeeded, UnknownPrice, new_id
+from adapters.billing.prices import (
+    CurrencyDiffers,
+    CurrencyUnpriced,
+    PriceExists,
+    PriceNeeded,
+    UnknownPrice,
+    new_id,
+)
 from adapters.store import tenants
 from adapters.store.change import change, looking
+from adapters.store.database import Database
 from domain.billing import money
 from domain.billing.cost import Rule
-from domain.billing.prices import ANY_ROUTE, EVERYONE, PriceRow
+from domain.billing.prices import ANY_ROUTE, EARLIEST, EVERYONE, LATEST, PriceRow
 from domain.channels import CHANNELS
 from handlers.admin.operation import Operation, answer
 from handlers.admin.problems import PREFIX, OperatorProblem
@@ -33,8 +41,8 @@ MAX_PAGE: Final = 1000
 Amount = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^[0-9]{1,12}(\.[0-9]{1,6})?$",
-        description="For one segment: decimal text with up to six decimals.",
+        pattern=r"^[0-9]{1,6}(\.[0-9]{1,6})?$",
+        description="For one segment: decimal text, below a million, with up to six decimals.",
         examples=["0.0075"],
     ),
 ]
@@ -47,9 +55,10 @@ class PriceBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Of the lines that fit, a tenant's own go before the general ones (without `tenant`), those that
     name the carrier or adapter before those with the route `*`, and the longest prefix of the
-    number before shorter ones. It holds from `valid_from` on, now if that is left out, until
-    another line for the same. It is owed once the provider has taken a message (`submitted`), or
-    once that is proven to have arrived (`delivered`).
+    number before shorter ones. It holds from `valid_from` on, in the years 1970 to 9000, now if
+    that is left out, until another line for the same. It is owed once the
+    provider has taken a message (`submitted`), or once that is proven to have arrived
+    (`delivered`).
     """
 
     channel: str
@@ -97,6 +106,13 @@ class _Query(msgspec.Struct, frozen=True):
     cursor: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
 
 
+class _Adding(msgspec.Struct, frozen=True):
+    force: Annotated[
+        bool,
+        msgspec.Meta(description="Also a tenant's own in another currency than its account's."),
+    ] = False
+
+
 class _Removal(msgspec.Struct, frozen=True):
     force: bool = False
 
@@ -121,16 +137,17 @@ def prices(where: Path | str) -> list[Operation]:
     async def add_prices(request: Request) -> Response:
         """Add lines to the price lists, all or none. A line is never changed: add one that holds
         from a later moment on. Every process charges by it within a second."""
-        who = actor(request)
+        who, force = actor(request), query_of(request, _Adding).force
         body = await body_of(request, PricesBody)
         rows = _read(body, datetime.now(UTC))
         with _told():
-            await asyncio.to_thread(_add, where, rows, who)
+            await asyncio.to_thread(_add, where, rows, who, force)
         return answer(PriceList([_view(row) for row in rows]), 201)
 
     async def remove_price(request: Request) -> Response:
         """Strike a line out. That is refused while a route that a tenant used within 30 days would
-        have no price without it, and so be free; `force=true` does it all the same."""
+        have no price without it, and so be free, or an account's currency none at all;
+        `force=true` does it all the same."""
         who, force = actor(request), query_of(request, _Removal).force
         with _told():
             await asyncio.to_thread(_remove, where, _id(request), who, force)
@@ -139,7 +156,15 @@ def prices(where: Path | str) -> list[Operation]:
     every, one = PREFIX + "prices", PREFIX + "prices/{id}"
     return [
         Operation("GET", every, list_prices, query=_Query, answer=PriceList),
-        Operation("POST", every, add_prices, body=PricesBody, answer=PriceList, status=201),
+        Operation(
+            "POST",
+            every,
+            add_prices,
+            query=_Adding,
+            body=PricesBody,
+            answer=PriceList,
+            status=201,
+        ),
         Operation("DELETE", one, remove_price, query=_Removal, status=204),
     ]
 
@@ -149,7 +174,7 @@ def _rows(where: Path | str) -> tuple[PriceRow, ...]:
         return store.load_rows(database)
 
 
-def _add(where: Path | str, rows: list[PriceRow], who: str) -> None:
+def _add(where: Path | str, rows: list[PriceRow], who: str, force: bool) -> None:
     with change(where, store.SECTION) as database:
         known = tenants.load_tenants(database)
         for number, row in enumerate(rows):
@@ -157,17 +182,18 @@ def _add(where: Path | str, rows: list[PriceRow], who: str) -> None:
                 detail = "There is no tenant of this id."
                 at = pointer(("prices", number, "tenant"))
                 raise validation_failed([FieldError("unknown_value", detail, at)])
-        store.add(database, rows, who)
+        store.add(database, rows, who, _currencies(database), force=force)
 
 
 def _remove(where: Path | str, id_: str, who: str, force: bool) -> None:
     with change(where, store.SECTION) as database:
-        terms = accounts.load_terms(database)
+        store.remove(database, [id_], who, _currencies(database), force=force)
 
-        def currency_of(tenant: str) -> str | None:
-            return terms[tenant].currency if tenant in terms else None
 
-        store.remove(database, [id_], who, currency_of, force=force)
+def _currencies(database: Database) -> Callable[[str], str | None]:
+    """The currency of each tenant's account."""
+    terms = accounts.load_terms(database)
+    return lambda tenant: terms[tenant].currency if tenant in terms else None
 
 
 def _read(body: PricesBody, now: datetime) -> list[PriceRow]:
@@ -179,6 +205,9 @@ def _read(body: PricesBody, now: datetime) -> list[PriceRow]:
         if line.channel not in CHANNELS:
             detail = f"Channels: {', '.join(CHANNELS)}."
             faults.append(FieldError("unknown_channel", detail, pointer((*at, "channel"))))
+        if line.valid_from is not None and not EARLIEST <= line.valid_from < LATEST:
+            detail = "In the years 1970 to 9000."
+            faults.append(FieldError("out_of_range", detail, pointer((*at, "valid_from"))))
         try:
             money.currency(line.currency)
         except ValueError as error:
@@ -223,6 +252,12 @@ def _told() -> Iterator[None]:
         raise OperatorProblem("price_exists", detail) from None
     except UnknownPrice:
         raise OperatorProblem("price_not_found") from None
+    except CurrencyDiffers as error:
+        detail = f"{error.row.tenant} pays in {error.currency}, not in {error.row.currency}."
+        raise OperatorProblem("currency_differs", detail) from None
+    except CurrencyUnpriced as error:
+        detail = f"{error.tenant} pays in {error.currency}, and would pay nothing."
+        raise OperatorProblem("currency_unpriced", detail) from None
     except PriceNeeded as error:
         routes = ", ".join(f"{use.tenant} by {use.route} ({use.channel})" for use in error.uses[:5])
         more = f" and {len(error.uses) - 5} more" if len(error.uses) > 5 else ""

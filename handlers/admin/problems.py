@@ -33,6 +33,12 @@ OPERATOR_PROBLEMS: Final[dict[str, Kind]] = {
     "tenant_exists": Kind(
         409, "Tenant exists", "There is a tenant of this id already: change it with PATCH."
     ),
+    "tier_in_use": Kind(
+        409,
+        "Tier in use",
+        "The tenant has senders, routes or adapters that the lower tier does not cover: `detail` "
+        "names them. Remove them first.",
+    ),
     "key_not_found": Kind(404, "Key not found", "There is no API key of this id."),
     "key_ended": Kind(
         409,
@@ -52,6 +58,20 @@ OPERATOR_PROBLEMS: Final[dict[str, Kind]] = {
         "Price needed",
         "`detail` names routes that tenants use and that would be free without this price. Add "
         "another one first, or add `force=true` to the query.",
+    ),
+    "currency_differs": Kind(
+        409,
+        "Currency differs",
+        "A tenant's own price is in another currency than its account, and would never apply: "
+        "`detail` names both. Write it in the account's currency, or add `force=true` to the "
+        "query.",
+    ),
+    "currency_unpriced": Kind(
+        409,
+        "Currency without prices",
+        "There are prices, but none for the tenant or for everybody is in its account's currency: "
+        "whatever it sends would be free. Add prices in that currency first, or add `force=true` "
+        "to the query.",
     ),
     "no_account": Kind(
         404, "No account", "The tenant has no account: PUT /admin/v1/accounts/{tenant} opens one."

@@ -13,8 +13,9 @@ from starlette.responses import Response
 from adapters.retention.erasure import Erasures
 from adapters.retention.sweeper import DUTY
 from adapters.store.change import looking
+from adapters.store.tenants import UnknownTenant, get_tenant
 from handlers.admin.operation import Operation, answer
-from handlers.admin.problems import PREFIX
+from handlers.admin.problems import PREFIX, OperatorProblem
 from handlers.admin.requests import actor, body_of
 from handlers.admin.tenants import TenantId
 from handlers.api.recipients import ErasedAddress, ErasureAnswer, addresses_of
@@ -46,6 +47,11 @@ def retention(where: Path | str, erasures: Erasures) -> list[Operation]:
         """Forget a person in a tenant's place, as `DELETE /v1/recipients` does."""
         who, asked = actor(request), await body_of(request, ErasureRequest)
         to = addresses_of(asked.to)
+        # A mistyped tenant has no messages: without this, it would be told that all is done.
+        try:
+            await asyncio.to_thread(get_tenant, where, asked.tenant)
+        except UnknownTenant:
+            raise OperatorProblem("tenant_not_found") from None
         found = await asyncio.to_thread(erasures.erase, asked.tenant, to, who)
         told = {channel: ErasedAddress(*one) for channel, one in found.items()}
         return answer(ErasureAnswer(told))

@@ -21,6 +21,7 @@ from adapters.routing.store import (
     UnknownRoute,
 )
 from adapters.store.tenant_settings import complete
+from adapters.store.tiers import TierRequired
 from domain.message import Category
 from domain.ports import TenantDirectory
 from domain.routing.explanation import Explanation
@@ -29,7 +30,7 @@ from handlers.admin.operation import Operation, answer
 from handlers.admin.problems import PREFIX, OperatorProblem
 from handlers.admin.requests import actor, body_of, json_object, query_of
 from handlers.admin.tenants import TenantId
-from handlers.api.problems import FieldError, pointer, validation_failed
+from handlers.api.problems import FieldError, Problem, pointer, validation_failed
 from handlers.api.routes import Explains, asked
 
 
@@ -148,6 +149,8 @@ def _told() -> Iterator[None]:
         raise OperatorProblem("route_not_found") from None
     except RouteExists:
         raise OperatorProblem("route_exists") from None
+    except TierRequired as error:
+        raise Problem("tier_required", str(error)) from None
     except TooManyRoutes:
         raise OperatorProblem("too_many_routes", f"There may be {MOST} routes.") from None
     except RouteInvalid as error:

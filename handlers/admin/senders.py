@@ -14,6 +14,7 @@ from starlette.responses import Response
 from adapters.store import senders as store
 from adapters.store.senders import StoredSender
 from adapters.store.tenants import UnknownTenant
+from adapters.store.tiers import TierRequired
 from domain.channels import SenderProblem
 from domain.channels.sms import parse_sender
 from domain.compliance.senders import Sender, SenderStatus
@@ -21,7 +22,7 @@ from handlers.admin.operation import Operation, answer
 from handlers.admin.problems import PREFIX, OperatorProblem
 from handlers.admin.requests import actor, body_of, query_of
 from handlers.admin.tenants import known_tenant_id
-from handlers.api.problems import FieldError, validation_failed
+from handlers.api.problems import FieldError, Problem, validation_failed
 
 MAX_PAGE: Final = 500
 
@@ -109,6 +110,8 @@ def senders(where: Path | str) -> list[Operation]:
             stored = await asyncio.to_thread(store.put, where, sender, actor=who)
         except UnknownTenant:
             raise OperatorProblem("tenant_not_found") from None
+        except TierRequired as error:
+            raise Problem("tier_required", str(error)) from None
         return answer(_view(stored))
 
     async def remove_sender(request: Request) -> Response:

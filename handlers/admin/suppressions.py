@@ -73,7 +73,8 @@ def suppressions(desk: SuppressionDesk) -> list[Operation]:
         return answer(await desk.page(_owner(query.tenant), query.limit, query.cursor))
 
     async def suppress(request: Request) -> Response:
-        """Put an address on a list. 201 when that changed something, else 200."""
+        """Put an address on a list. 201 when that changed something, else 200. One that is there
+        blocks what it did and the new categories: to narrow it, take it off first."""
         wanted = await body_of(request, SuppressionBody)
         entry, new = await desk.add(
             _owner(wanted.tenant), wanted.channel, wanted.address, wanted.categories, actor(request)
@@ -92,7 +93,7 @@ def suppressions(desk: SuppressionDesk) -> list[Operation]:
 
     async def import_suppressed(request: Request) -> Response:
         """Put every address of a CSV file (text/csv) on a list: the first cell of each line. Of
-        one `category`, or of all."""
+        one `category`, or of all; what is blocked already stays blocked."""
         query = query_of(request, _File)
         categories = None if query.category is None else [query.category]
         job = await desk.begin_import(

@@ -25,11 +25,12 @@ from adapters.store.tenants import (
     get_tenant,
     list_tenants,
 )
+from adapters.store.tiers import TierInUse, TierRequired
 from domain.tenancy import TENANT_ID, Tenant
 from handlers.admin.operation import Operation, answer
 from handlers.admin.problems import PREFIX, OperatorProblem
 from handlers.admin.requests import actor, json_object, query_of
-from handlers.api.problems import FieldError, pointer, validation_failed
+from handlers.api.problems import FieldError, Problem, pointer, validation_failed
 
 MAX_PAGE: Final = 500
 
@@ -89,7 +90,8 @@ def tenants(where: Path | str) -> list[Operation]:
 
     async def change_settings(request: Request) -> Response:
         """Change settings by a JSON merge patch (RFC 7386); null is back to the default. Every
-        process uses them within a second. `{"suspended": true}` stops what the tenant sends."""
+        process uses them within a second. `{"suspended": true}` stops what the tenant sends. A
+        tier is not lowered as long as the tenant has what it no longer covers."""
         who, patch = actor(request), await json_object(request)
         with _told():
             changed = await asyncio.to_thread(change_tenant, where, _id(request), patch, actor=who)
@@ -126,6 +128,10 @@ def _told() -> Iterator[None]:
         raise OperatorProblem("tenant_exists") from None
     except TenantIdInvalid as error:
         raise validation_failed([FieldError("invalid_value", str(error), "/id")]) from None
+    except TierRequired as error:
+        raise Problem("tier_required", str(error)) from None
+    except TierInUse as error:
+        raise OperatorProblem("tier_in_use", f"In the way: {error}.") from None
     except SettingsInvalid as error:
         raise validation_failed(
             [FieldError(fault.code, fault.detail, pointer(fault.path)) for fault in error.faults]

@@ -168,11 +168,12 @@ def _turn_away(services: Services, submission: Submission) -> None:
 async def _admitted(services: Services, draft: Draft) -> MessageOrder:
     """The order, once it may be handed over; its times count from then.
 
-    Raises the Problem of the layer that refuses it, `account_empty` when the tenant's account is,
-    or `queue_full` or `carriers_down` when the message would wait too long for its first step.
+    Raises the Problem of the layer that refuses it, `account_empty` when it has a price and the
+    tenant's account is empty, or `queue_full` or `carriers_down` when the message would wait too
+    long for its first step.
     """
     order = await services.pipeline.admit(draft)
-    if order.mode is Mode.LIVE and services.penniless(order.tenant):
+    if order.mode is Mode.LIVE and services.penniless(order):
         services.pipeline.give_back(draft)
         raise Problem("account_empty")
     try:

@@ -75,7 +75,7 @@ def add_routes(
 
     def may_upload(principal: Principal) -> None:
         tenant = None if tenants is None else tenants.tenant(principal.tenant)
-        if tenant is not None and tenant.tier is not Tier.CUSTOM:
+        if tenant is not None and not tenant.tier.covers(Tier.CUSTOM):
             raise Problem("tier_required", "Adapters of your own need the tier `custom`.")
 
     def lifecycle() -> Lifecycle:

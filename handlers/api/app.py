@@ -18,7 +18,6 @@ from adapters.retention.erasure import Erasures
 from adapters.wasm.upload.lifecycle import Lifecycle
 from domain.ports import (
     CascadeEngine,
-    EngineUnavailable,
     KeyRing,
     MessageLog,
     Pressure,
@@ -45,7 +44,8 @@ from handlers.api import suppressions as suppression_routes
 from handlers.api import templates as template_routes
 from handlers.api.callbacks import Callbacks
 from handlers.api.door import Door
-from handlers.api.problems import Problem, engine_unavailable
+from handlers.api.problems import Problem
+from handlers.api.refusals import Refused, uncounted
 from handlers.api.routes import AsItIs, Explains, NothingToExplain, RoutesSteps
 from handlers.api.services import (
     Limiter,
@@ -117,6 +117,7 @@ def create_app(
     limiter: Limiter | None = None,
     billing: BillingDesk | None = None,
     senders: SenderSource | None = None,
+    refused: Refused = uncounted,
 ) -> HermesApi:
     """The ASGI application. It owns none of its ports: the caller opens and closes them.
 
@@ -127,7 +128,7 @@ def create_app(
     providers' door, `adapters` the tenants' changes to their adapters, `callbacks` their endpoints,
     `erasures` what forgets people. `billing` has their accounts and `senders` their senders;
     `router` puts a step's providers in order, `explainer` says how
-    it would.
+    it would; `refused` counts what is refused.
     """
     services = Services(
         keys=keys,
@@ -144,8 +145,9 @@ def create_app(
         ),
         router=router or AsItIs(),
         followed=callbacks.followed if callbacks is not None else lambda tenant: (),
-        penniless=billing.empty if billing is not None else lambda tenant: False,
+        penniless=billing.cannot_pay if billing is not None else lambda order: False,
         limiter=limiter or NoLimiter(),
+        refused=refused,
     )
     app = HermesApi(
         title="Hermes",
@@ -155,11 +157,10 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.add_exception_handler(Problem, _problem)
-    app.add_exception_handler(EngineUnavailable, _engine_unavailable)
     app.add_exception_handler(HTTPException, _http_exception)
     send_message = messages.add_routes(app.router, services)
-    app.door = Door(app.through_router, keys, {("POST", "/v1/messages"): send_message})
+    express = {("POST", "/v1/messages"): send_message}
+    app.door = Door(app.through_router, keys, express, refused)
     batch.add_routes(app.router, services)
     listing.add_routes(app.router, services)
     health.add_routes(app.router, services)
@@ -178,19 +179,10 @@ def create_app(
     return app
 
 
-async def _problem(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)
-    return error.response()
-
-
-async def _engine_unavailable(_request: Request, _error: Exception) -> Response:
-    return engine_unavailable().response()
-
-
 async def _http_exception(request: Request, error: Exception) -> Response:
-    """What the router itself refuses."""
+    """What the router itself refuses, for the Door to answer as it does all problems."""
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
         allow = paths.allowed(request.app.router.routes, request.scope)
-        return Problem("method_not_allowed", headers={"Allow": allow}).response()
-    return Problem("not_found", headers=error.headers).response()
+        raise Problem("method_not_allowed", headers={"Allow": allow})
+    raise Problem("not_found", headers=error.headers)

@@ -11,6 +11,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from adapters.store.database import is_away
 from domain.ports import EngineUnavailable, Principal
 from domain.tenancy import Scope
 from handlers.api import body, operation
@@ -18,7 +19,7 @@ from handlers.api.acceptance import Submission, accept, idempotency_key
 from handlers.api.answers import BatchAnswer, BatchItem, accepted_message, encode
 from handlers.api.door import principal_of
 from handlers.api.messages import BODY_PROBLEMS
-from handlers.api.problems import Problem, engine_unavailable
+from handlers.api.problems import Problem, engine_unavailable, store_unavailable
 from handlers.api.schemas import MAX_BATCH
 from handlers.api.services import Services
 from handlers.api.tracing import Trace, trace_of
@@ -34,7 +35,8 @@ def add_routes(router: APIRouter, services: Services) -> None:
         """Send up to 1,000 messages. `results` has one entry for each, in the same order.
 
         An `Idempotency-Key` covers each message together with its place in the list, so a batch
-        that was taken in part can be repeated as it was. `503` means that none was taken.
+        that was taken in part can be repeated as it was. After a `503`, or without an answer, some
+        may have been taken: repeat it with the same key.
         """
         raw = await body.read(request, services.limits.batch_body)
         key = idempotency_key(request)
@@ -55,6 +57,12 @@ def add_routes(router: APIRouter, services: Services) -> None:
         problems = [item.problem.code for item in results if item.problem is not None]
         if problems == ["engine_unavailable"] * len(results):
             raise engine_unavailable()
+        if missed := problems.count("store_unavailable"):
+            _log.error("the database is away: %d messages of a batch are not taken", missed)
+        if missed == len(results):
+            raise store_unavailable()
+        for code in problems:
+            services.refused(principal.tenant, code)
         answer = BatchAnswer(
             accepted=len(results) - len(problems), refused=len(problems), results=results
         )
@@ -105,7 +113,10 @@ async def _item(
         return BatchItem(problem=problem.details), False
     except EngineUnavailable:
         return BatchItem(problem=engine_unavailable().details), False
-    except Exception:
+    except Exception as error:
+        if is_away(error):
+            # Once for the batch in the log, not with a trace for each.
+            return BatchItem(problem=store_unavailable().details), False
         # The other messages may have been accepted: their results must reach the client.
         incident = f"urn:uuid:{uuid.uuid4()}"
         _log.exception(

@@ -147,9 +147,11 @@ class CallbackView(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class CallbackList(msgspec.Struct, frozen=True):
-    """Your endpoints, oldest first, then the hosts of messages' own `status_callback`s."""
+    """Your endpoints, oldest first, then a page of the hosts of messages' own `status_callback`s.
+    `next_cursor` leads to the next page, which has hosts only; null on the last one."""
 
     data: list[CallbackView]
+    next_cursor: str | None
 
 
 class RemovedCallback(msgspec.Struct, frozen=True):

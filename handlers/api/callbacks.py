@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -68,6 +69,28 @@ _JSON_PROBLEMS: Final = (
     "unsupported_media_type",
     "validation_failed",
 )
+_CURSOR: Final = {
+    "name": "cursor",
+    "in": "query",
+    "description": "`next_cursor` of the page before.",
+    "schema": {"type": "string"},
+}
+
+
+def _limit(what: str) -> dict[str, Any]:
+    return {
+        "name": "limit",
+        "in": "query",
+        "description": f"{what} on a page.",
+        "schema": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": _MAX_LIMIT,
+            "default": _DEFAULT_LIMIT,
+        },
+    }
+
+
 _EVENT_PARAMETERS: Final = [
     _ID,
     {
@@ -82,24 +105,11 @@ _EVENT_PARAMETERS: Final = [
         "description": "Only those about this message.",
         "schema": {"type": "string"},
     },
-    {
-        "name": "limit",
-        "in": "query",
-        "description": "Events on a page.",
-        "schema": {
-            "type": "integer",
-            "minimum": 1,
-            "maximum": _MAX_LIMIT,
-            "default": _DEFAULT_LIMIT,
-        },
-    },
-    {
-        "name": "cursor",
-        "in": "query",
-        "description": "`next_cursor` of the page before.",
-        "schema": {"type": "string"},
-    },
+    _limit("Events"),
+    _CURSOR,
 ]
+_LIST_PARAMETERS: Final = [_limit("Hosts of messages' own `status_callback`s"), _CURSOR]
+_HOST_ID: Final = re.compile(rf"{ORIGIN_PREFIX}[0-9a-f]{{24}}")
 
 
 class Endpoints(Protocol):
@@ -116,7 +126,15 @@ class Endpoints(Protocol):
 class Sender(Protocol):
     """Posts one event."""
 
-    async def send(self, url: str, secrets: tuple[str, ...], webhook_id: str, body: bytes) -> int:
+    async def send(
+        self,
+        url: str,
+        secrets: tuple[str, ...],
+        webhook_id: str,
+        body: bytes,
+        *,
+        tenant: str = "",
+    ) -> int:
         """The status of the answer. Raises CallbackRefused or CallbackForbidden."""
 
 
@@ -160,12 +178,22 @@ def add_routes(router: APIRouter, callbacks: Callbacks | None) -> None:
         return callbacks
 
     async def list_callbacks(request: Request) -> Response:
-        """Your endpoints with what waits for them and how they do; then, for each host that
-        messages name in `status_callback`, the same."""
+        """Your endpoints with what waits for them and how they do; then the same for each host that
+        messages have named in `status_callback` and that was told something in the last 30 days, a
+        page at a time."""
         here, tenant = ours(), principal_of(request).tenant
-        found = [await _view(here, one) for one in here.endpoints.value.of(tenant)]
-        found += [await _view(here, one) for one in await _origins(here, tenant)]
-        return _answer(CallbackList(found))
+        given, faults = _given(request, {"limit", "cursor"})
+        limit = _limit_of(given, faults)
+        if faults:
+            raise validation_failed(faults)
+        after = given.get("cursor")
+        if after is not None and _HOST_ID.fullmatch(after) is None:
+            raise Problem("invalid_cursor")
+        listed = list(here.endpoints.value.of(tenant)) if after is None else []
+        hosts = await here.events.hosts(tenant, after or "", limit + 1)
+        listed += [Endpoint(name, tenant, address) for name, address in hosts[:limit]]
+        cursor = hosts[limit - 1][0] if len(hosts) > limit else None
+        return _answer(CallbackList([await _view(here, one) for one in listed], cursor))
 
     async def create_callback(request: Request) -> Response:
         """Add an endpoint. Its secret, with which you check signatures (Standard Webhooks), is in
@@ -263,7 +291,9 @@ def add_routes(router: APIRouter, callbacks: Callbacks | None) -> None:
             began = time.monotonic()
             status, error = None, None
             try:
-                status = await here.sender.send(endpoint.url, signing, name, encode(event))
+                status = await here.sender.send(
+                    endpoint.url, signing, name, encode(event), tenant=endpoint.tenant
+                )
             except CallbackRefused as refused:
                 status, error = refused.status, str(refused)
             except CallbackForbidden as forbidden:
@@ -324,7 +354,15 @@ def add_routes(router: APIRouter, callbacks: Callbacks | None) -> None:
             **options,
         )
 
-    add("GET", "", list_callbacks, "List the endpoints", answer="CallbackList")
+    add(
+        "GET",
+        "",
+        list_callbacks,
+        "List the endpoints",
+        answer="CallbackList",
+        parameters=_LIST_PARAMETERS,
+        problems=["validation_failed", "invalid_cursor"],
+    )
     add(
         "POST",
         "",
@@ -412,25 +450,16 @@ class _Asked(msgspec.Struct, frozen=True):
     limit: int
 
 
-async def _origins(here: Callbacks, tenant: str) -> list[Endpoint]:
-    """The hosts that messages of the tenant have named in `status_callback`."""
-    return [
-        Endpoint(name, tenant, address)
-        for name, address in await here.events.addresses(tenant)
-        if name.startswith(ORIGIN_PREFIX)
-    ]
-
-
 async def _found(here: Callbacks, request: Request, *, own: bool = False) -> Endpoint:
     """The tenant's endpoint; `own` leaves out the hosts of messages. Raises Problem."""
     tenant, name = principal_of(request).tenant, request.path_params["endpoint"]
     endpoint = here.endpoints.value.get(name)
     if endpoint is not None and endpoint.tenant == tenant:
         return endpoint
-    if not own and name.startswith(ORIGIN_PREFIX):
-        for origin in await _origins(here, tenant):
-            if origin.id == name:
-                return origin
+    if not own and _HOST_ID.fullmatch(name) is not None:
+        address = await here.events.host(tenant, name)
+        if address is not None:
+            return Endpoint(name, tenant, address)
     raise Problem("callback_not_found")
 
 
@@ -453,7 +482,22 @@ def _check_url(here: Callbacks, url: str) -> None:
 
 def _query(request: Request) -> _Asked:
     """Raises Problem."""
-    known = {"state", "message", "limit", "cursor"}
+    given, faults = _given(request, {"state", "message", "limit", "cursor"})
+    state, message = given.get("state"), given.get("message")
+    if state is not None and state not in STATES:
+        detail = f"States: {', '.join(STATES)}."
+        faults.append(FieldError("unknown_value", detail, parameter="state"))
+    if message is not None and not is_message_id(message):
+        faults.append(FieldError("unknown_value", "Not a message's id.", parameter="message"))
+    limit = _limit_of(given, faults)
+    if faults:
+        raise validation_failed(faults)
+    cursor = given.get("cursor")
+    return _Asked(state, message, None if cursor is None else _position(cursor), limit)
+
+
+def _given(request: Request, known: set[str]) -> tuple[dict[str, str], list[FieldError]]:
+    """The parameters that an operation has, and what is wrong with the others."""
     faults: list[FieldError] = []
     given: dict[str, str] = {}
     for name in request.query_params:
@@ -465,21 +509,17 @@ def _query(request: Request) -> _Asked:
             faults.append(FieldError("repeated_parameter", "Given twice.", parameter=name))
         else:
             given[name] = values[0]
-    state, message = given.get("state"), given.get("message")
-    if state is not None and state not in STATES:
-        detail = f"States: {', '.join(STATES)}."
-        faults.append(FieldError("unknown_value", detail, parameter="state"))
-    if message is not None and not is_message_id(message):
-        faults.append(FieldError("unknown_value", "Not a message's id.", parameter="message"))
+    return given, faults
+
+
+def _limit_of(given: dict[str, str], faults: list[FieldError]) -> int:
     limit = given.get("limit", str(_DEFAULT_LIMIT))
     whole = limit.isascii() and limit.isdecimal() and len(limit) <= 4
-    if not whole or not 1 <= int(limit) <= _MAX_LIMIT:
-        detail = f"A whole number from 1 to {_MAX_LIMIT}."
-        faults.append(FieldError("out_of_range", detail, parameter="limit"))
-    if faults:
-        raise validation_failed(faults)
-    cursor = given.get("cursor")
-    return _Asked(state, message, None if cursor is None else _position(cursor), int(limit))
+    if whole and 1 <= int(limit) <= _MAX_LIMIT:
+        return int(limit)
+    detail = f"A whole number from 1 to {_MAX_LIMIT}."
+    faults.append(FieldError("out_of_range", detail, parameter="limit"))
+    return _DEFAULT_LIMIT
 
 
 def _cursor(created_at: float, number: int) -> str:

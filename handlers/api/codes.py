@@ -99,7 +99,8 @@ def _problems(kinds: Mapping[str, Kind]) -> Iterator[Code]:
     for code, kind in kinds.items():
         passes = kind.status in _PASSING if kind.passes is None else kind.passes
         fault = kind.fault or (Fault.SENDER if kind.status < 500 else Fault.HERMES)
-        remedy = _LATER if passes and kind.status == 409 else _REMEDIES[kind.status]
+        by_status = _LATER if passes and kind.status == 409 else _REMEDIES[kind.status]
+        remedy = kind.remedy or by_status
         yield Code(code, str(kind.status), kind.documentation, fault, not passes, remedy)
 
 

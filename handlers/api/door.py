@@ -21,6 +21,7 @@ from domain.ports import EngineUnavailable, KeyRing, Principal
 from domain.tenancy import OF_TEST_KEYS
 from domain.tenancy import Scope as KeyScope
 from handlers.api.problems import PAGE, Problem, engine_unavailable, store_unavailable
+from handlers.api.refusals import Refused, uncounted
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/openapi.json", "/docs", "/problems"})
 WEBHOOKS: Final = "/v1/webhooks/"
@@ -60,12 +61,18 @@ class Door:
     """Wraps an ASGI app; see the module.
 
     `express` names the endpoints, by method and path, that are called past the app's router and
-    its layers: for the busiest route they cost as much as the rest of the request.
+    its layers: for the busiest route they cost as much as the rest of the request. `refused` counts
+    every problem that is answered.
     """
 
     def __init__(
-        self, app: ASGIApp, keys: KeyRing, express: Mapping[tuple[str, str], Endpoint]
+        self,
+        app: ASGIApp,
+        keys: KeyRing,
+        express: Mapping[tuple[str, str], Endpoint],
+        refused: Refused = uncounted,
     ) -> None:
+        self._refused = refused
         self._app = app
         self._keys = keys
         self._express = express
@@ -101,15 +108,15 @@ class Door:
                 response = await endpoint(Request(scope, receive))
                 await response(scope, receive, guarded_send)
         except Problem as problem:
-            await problem.response()(scope, receive, guarded_send)
+            await self._refuse(problem, scope, receive, guarded_send)
         except EngineUnavailable:
-            await engine_unavailable().response()(scope, receive, guarded_send)
+            await self._refuse(engine_unavailable(), scope, receive, guarded_send)
         except ClientDisconnect:
             return
         except Exception as error:
             if is_away(error) and not started:
                 _log.error("%s: the database is away: %s", scope["method"], error)
-                await store_unavailable().response()(scope, receive, guarded_send)
+                await self._refuse(store_unavailable(), scope, receive, guarded_send)
                 return
             incident = f"urn:uuid:{uuid.uuid4()}"
             _log.exception(
@@ -121,9 +128,13 @@ class Door:
             )
             if started:
                 raise
-            await Problem("internal_error", instance=incident).response()(
-                scope, receive, guarded_send
-            )
+            failure = Problem("internal_error", instance=incident)
+            await self._refuse(failure, scope, receive, guarded_send)
+
+    async def _refuse(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+        caller: Principal | None = scope.get(_PRINCIPAL)
+        self._refused("" if caller is None else caller.tenant, problem.code)
+        await problem.response()(scope, receive, send)
 
     def _authenticate(self, scope: Scope) -> Principal:
         presented = [value for name, value in scope["headers"] if name == b"authorization"]

@@ -127,6 +127,7 @@ def add_routes(router: APIRouter, services: Services) -> Endpoint:
             "tenant_suspended",
             "content_refused",
             "compliance_refused",
+            "unsubscribing_impossible",
             "recipient_suppressed",
             "rate_limited",
             "recipient_capped",

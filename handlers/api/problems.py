@@ -27,14 +27,15 @@ PAGE: Final = "/problems/"
 
 class Kind(NamedTuple):
     """What all problems of one code have in common. `passes` says that the same request may be
-    taken later, `fault` who could have prevented the problem: both follow from the status where
-    they are left out."""
+    taken later, `fault` who could have prevented the problem, `remedy` what to do about it: all
+    three follow from the status where they are left out."""
 
     status: int
     title: str
     documentation: str
     passes: bool | None = None
     fault: Fault | None = None
+    remedy: str | None = None
 
 
 PROBLEMS: Final[dict[str, Kind]] = {
@@ -61,14 +62,15 @@ PROBLEMS: Final[dict[str, Kind]] = {
     "tier_required": Kind(
         403,
         "Another tier is needed",
-        "Your account's tier does not have this; `detail` names the one that does. Whoever runs "
+        "The account's tier does not have this; `detail` names the one that does. Whoever runs "
         "Hermes changes it.",
     ),
     "tenant_suspended": Kind(
         403,
         "Tenant suspended",
         "Your account is suspended: no message is accepted until whoever runs Hermes lifts that. "
-        "What was accepted before goes on, and you can look at it and withdraw it.",
+        "What was accepted before and is still to be sent fails when its turn comes; you can look "
+        "at all of it, and withdraw it.",
     ),
     "not_found": Kind(404, "Not found", "There is nothing under this path; see the API's docs."),
     "webhook_refused": Kind(
@@ -132,12 +134,22 @@ PROBLEMS: Final[dict[str, Kind]] = {
         "The recipient's country, or your account's settings for it, refuse the message: `errors` "
         "lists the reasons. Nothing was accepted.",
     ),
+    "unsubscribing_impossible": Kind(
+        422,
+        "Unsubscribing impossible",
+        "Marketing by e-mail carries a link to unsubscribe by, and this Hermes has no public https "
+        "address that it could lead to. Nothing was accepted.",
+        fault=Fault.HERMES,
+        remedy="Ask whoever runs Hermes to set `public_url`; other channels and categories work.",
+    ),
     "duplicate_content": Kind(
         409,
         "Duplicate content",
         "The same content went to the same addresses within the window that the request, or your "
         "account, asks to be checked; `message` is the first one's id. Nothing was accepted.",
         passes=True,
+        remedy="Look at the message that `message` names: it is sent. The same content is taken "
+        "again when the window is over.",
     ),
     "recipient_suppressed": Kind(
         422,
@@ -149,8 +161,9 @@ PROBLEMS: Final[dict[str, Kind]] = {
     "rate_limited": Kind(
         429,
         "Too many messages",
-        "Your account, or this API key, sends faster than it may. Nothing was accepted. Repeat "
-        "after `Retry-After` seconds; `RateLimit` and `RateLimit-Policy` say what there is.",
+        "Your account, or this API key, sends or changes templates faster than it may. Nothing was "
+        "accepted. Repeat after `Retry-After` seconds; of messages, `RateLimit` and "
+        "`RateLimit-Policy` say what there is.",
     ),
     "recipient_capped": Kind(
         429,
@@ -194,7 +207,8 @@ PROBLEMS: Final[dict[str, Kind]] = {
         409,
         "Request in progress",
         "An earlier request about this message is not finished: the first one with this "
-        "idempotency key, or the one that sends the message. Repeat after `Retry-After` seconds.",
+        "idempotency key, the one that sends the message, or one of the same content that may "
+        "still come to nothing. Repeat after `Retry-After` seconds.",
         passes=True,
     ),
     "already_ended": Kind(
@@ -215,8 +229,9 @@ PROBLEMS: Final[dict[str, Kind]] = {
     "account_empty": Kind(
         402,
         "Account empty",
-        "The account has not enough money or credit for another message. `GET /v1/account` shows "
-        "it; messages are accepted again within seconds of a payment.",
+        "The message may come to cost something, and the account has not enough money or credit "
+        "for any that does. `GET /v1/account` shows it; messages are accepted again within seconds "
+        "of a payment. What has no price is accepted all the same.",
     ),
     "account_not_found": Kind(
         404,
@@ -301,8 +316,8 @@ PROBLEMS: Final[dict[str, Kind]] = {
     "too_many_templates": Kind(
         409,
         "Too many templates",
-        "`detail` says how many templates and versions there may be. Remove templates that nobody "
-        "uses.",
+        "`detail` says how many templates and versions there may be, and how long all of them "
+        "together. Remove templates that nobody uses: their versions go with them.",
     ),
     "callback_not_found": Kind(
         404,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from domain.channels import CHANNELS
-from domain.message import Category
+from domain.message import Category, MessageOrder
 from domain.ports import (
     CascadeEngine,
     KeyRing,
@@ -19,6 +19,7 @@ from domain.ports import (
     TenantDirectory,
 )
 from domain.tenancy import Tenant
+from handlers.api.refusals import Refused, uncounted
 from handlers.api.routes import AsItIs, RoutesSteps
 from handlers.pipeline.layers import in_order
 from handlers.pipeline.pipeline import Pipeline
@@ -109,8 +110,8 @@ class NoLimiter:
 class Services:
     """The ports, the clock (aware UTC times), the layers that a message goes through, and the
     limits. `providers` says what a step may take, `followed` what a tenant's messages have to tell
-    on their way (`MessageOrder.tell`), `penniless` whose account is empty, `limiter` who is turned
-    away before its request is read."""
+    on their way (`MessageOrder.tell`), `penniless` which messages their tenant cannot pay for,
+    `limiter` who is turned away before its request is read."""
 
     keys: KeyRing
     log: MessageLog
@@ -123,5 +124,6 @@ class Services:
     pipeline: Pipeline = field(default_factory=_bare_pipeline)
     router: RoutesSteps = field(default_factory=AsItIs)
     followed: Callable[[str], tuple[str, ...]] = lambda tenant: ()
-    penniless: Callable[[str], bool] = lambda tenant: False
+    penniless: Callable[[MessageOrder], bool] = lambda order: False
     limiter: Limiter = field(default_factory=NoLimiter)
+    refused: Refused = uncounted

@@ -7,9 +7,9 @@ import asyncio
 import base64
 import binascii
 import os
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from adapters.store.sections import Section
 from adapters.suppression.hashing import key_of
 from adapters.suppression.index import Lists
-from adapters.suppression.jobs import Busy, ImportJob, ImportJobs
+from adapters.suppression.jobs import KEEP_EVERY, Busy, ImportJob, ImportJobs
 from adapters.suppression.links import UnsubscribeLinks
 from adapters.suppression.store import Entry, Position, SuppressionStore
 from domain.channels import CHANNELS
@@ -37,6 +37,9 @@ from handlers.api.suppression_shapes import (
 CSV: Final = "text/csv"
 LARGEST_FILE: Final = 512 * 1024 * 1024
 """Octets: 10 million phone numbers have 120 MB, as many e-mail addresses 250."""
+_SILENCE: Final = 20.0
+"""Seconds without a piece of a file, after which its sender is gone. Less than what makes an import
+silent: nobody else gets the tenant's place while this one may still be coming."""
 MOST: Final = 500
 DEFAULT_LIMIT: Final = 50
 
@@ -73,7 +76,7 @@ class SuppressionDesk:
     async def add(
         self, owner: str, channel: str, address: str, categories: Iterable[Category] | None, by: str
     ) -> tuple[Entry, bool]:
-        """Put an address on a list; the entry, and whether it is new or changed."""
+        """Put an address on a list; the entry, and whether it is new or blocks more than before."""
         entry = self._entry(owner, channel, address, categories)
         [new] = await asyncio.to_thread(self.store.put, owner, [entry], actor=by)
         await asyncio.to_thread(self.lists.refresh)
@@ -120,20 +123,48 @@ class SuppressionDesk:
     ) -> ImportJob:
         """Store a CSV file and begin its import. Raises Problem."""
         _check_channel(channel, "channel")
+        _check_media_type(request)
         wanted = RULES[Reason.MANUAL].categories if categories is None else frozenset(categories)
         job = self.jobs.new_id()
-        path = self.jobs.file(job)
-        begun = False
         try:
-            await _receive(request, path)
-            found = await asyncio.to_thread(self.jobs.begin, job, owner, channel, wanted, by)
-            begun = True
+            # Before the file is read: a tenant has one at a time on our disk.
+            await asyncio.to_thread(self.jobs.reserve, job, owner, channel, wanted, by)
         except Busy:
             raise Problem("import_busy", headers={"Retry-After": "30"}) from None
-        finally:
-            if not begun:
-                path.unlink(missing_ok=True)
-        return found
+        try:
+            await self._receive(request, job)
+            return await asyncio.to_thread(self.jobs.start, job)
+        except BaseException:
+            await asyncio.shield(asyncio.to_thread(self.jobs.give_up, job))
+            raise
+
+    async def _receive(self, request: Request, job: str) -> None:
+        """A request's body into the import's file, which is not kept in memory. Raises Problem."""
+        size = 0
+        kept_at = time.monotonic()
+        loop = asyncio.get_running_loop()
+        path = self.jobs.coming(job)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            while True:
+                try:
+                    async with asyncio.timeout(_SILENCE):
+                        message = await request.receive()
+                except TimeoutError:
+                    raise ClientDisconnect from None
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                chunk = message.get("body", b"")
+                size += len(chunk)
+                if size > LARGEST_FILE:
+                    raise Problem("body_too_large", f"The body may have {LARGEST_FILE:,} bytes.")
+                await loop.run_in_executor(None, file.write, chunk)
+                if not message.get("more_body", False):
+                    break
+                if time.monotonic() - kept_at >= KEEP_EVERY:
+                    kept_at = time.monotonic()
+                    await asyncio.to_thread(self.jobs.keep, job)
+        if size == 0:
+            raise Problem("body_required")
 
     async def get_import(self, owner: str, job: str) -> ImportJob:
         """An import. Raises Problem `import_not_found`."""
@@ -160,28 +191,11 @@ def _check_channel(channel: str, parameter: str | None = None) -> None:
         raise validation_failed([FieldError("unknown_channel", detail, pointer, parameter)])
 
 
-async def _receive(request: Request, path: Path) -> None:
-    """A request's body into a file, which is not kept in memory. Raises Problem."""
+def _check_media_type(request: Request) -> None:
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given != CSV or request.headers.get("content-encoding", "identity") != "identity":
         detail = f"Send `Content-Type: {CSV}` without a content encoding."
         raise Problem("unsupported_media_type", detail)
-    size = 0
-    loop = asyncio.get_running_loop()
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        while True:
-            message = await request.receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            chunk = message.get("body", b"")
-            size += len(chunk)
-            if size > LARGEST_FILE:
-                raise Problem("body_too_large", f"The body may have {LARGEST_FILE:,} bytes.")
-            await loop.run_in_executor(None, file.write, chunk)
-            if not message.get("more_body", False):
-                break
-    if size == 0:
-        raise Problem("body_required")
 
 
 def _cursor(entry: Entry) -> str:

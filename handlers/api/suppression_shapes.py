@@ -16,7 +16,9 @@ from handlers.api.answers import Instant
 
 _Address = Annotated[str, Field(min_length=1, max_length=512)]
 _Channel = Annotated[str, Field(min_length=1, max_length=32)]
-_CATEGORIES = "The categories that are blocked; left out, all of them."
+_CATEGORIES = (
+    "The categories that are blocked, besides those that are already; left out, all of them."
+)
 _REASONS = " ".join(f"`{reason.value}`: {rule.meaning}." for reason, rule in RULES.items())
 
 

@@ -113,7 +113,8 @@ def add_routes(router: APIRouter, desk: SuppressionDesk | None) -> None:
 
     async def add_suppression(request: Request) -> Response:
         """Put an address on your list. `201` when that changed something, else `200`. It holds for
-        every message that is accepted a second later, or before."""
+        every message that is accepted a second later, or before. An address that is on the list
+        blocks what it did and the new categories: to narrow it, take it off first."""
         raw = await body.read(request, _LARGEST_BODY)
         wanted = body.parse(raw, SuppressionBody)
         entry, new = await served().add(
@@ -136,7 +137,8 @@ def add_routes(router: APIRouter, desk: SuppressionDesk | None) -> None:
     async def import_suppressions(request: Request) -> Response:
         """Put every address of a CSV file on your list: the first cell of each line, with or
         without a heading. The answer comes when the file is stored; look at the import for its
-        progress. One at a time; the same file may be sent again."""
+        progress. One at a time; the same file may be sent again. What is blocked already stays
+        blocked, as with single addresses."""
         query = _query(request, _ImportQuery)
         job = await served().begin_import(
             request, _owner(request), query.channel, query.category or None, _actor(request)

@@ -166,7 +166,7 @@ def template_view(template: StoredTemplate) -> TemplateView:
             VersionSummary(
                 one.version,
                 one.version == template.active,
-                list(one.definition.languages),
+                list(one.languages),
                 one.created_at,
                 one.created_by,
             )
@@ -175,12 +175,12 @@ def template_view(template: StoredTemplate) -> TemplateView:
     )
 
 
-def version_view(template: StoredTemplate, version: Version) -> TemplateVersionView:
+def version_view(name: str, version: Version) -> TemplateVersionView:
     """One version of a template."""
     return TemplateVersionView(
-        template.name,
+        name,
         version.version,
-        version.version == template.active,
+        version.active,
         version.created_at,
         version.created_by,
         version.definition,

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.templates.store import (
+    MAX_OCTETS,
     MAX_TEMPLATES,
     MAX_VERSIONS,
     Library,
@@ -23,6 +24,7 @@ from adapters.templates.store import (
     TooMany,
     UnknownTemplate,
     UnknownVersion,
+    Version,
 )
 from domain.channels import CHANNELS
 from domain.faults import fault_of
@@ -32,6 +34,7 @@ from handlers.api import body, operation
 from handlers.api.answers import encode
 from handlers.api.door import principal_of
 from handlers.api.problems import FieldError, Problem, pointer, validation_failed
+from handlers.api.template_limits import TemplateLimits
 from handlers.api.template_shapes import (
     RemovedTemplate,
     RenderBody,
@@ -98,6 +101,7 @@ class TemplateResource:
 
 def add_routes(router: APIRouter, templates: TemplateResource | None) -> None:
     """Serve the resource; every path is `not_found` where there are no `templates`."""
+    limits = TemplateLimits()
 
     def ours() -> TemplateResource:
         if templates is None:
@@ -113,7 +117,9 @@ def add_routes(router: APIRouter, templates: TemplateResource | None) -> None:
         """Make a template with its first version, which is used at once. Everything that is wrong
         with the definition is told together."""
         here = ours()
-        draft = _parse(await body.read(request, MAX_DEFINITION), TemplateDraft)
+        raw = await body.read(request, MAX_DEFINITION)
+        draft = _parse(raw, TemplateDraft)
+        limits.take(principal_of(request).tenant, len(raw))
         faults = await asyncio.to_thread(_faults, draft.definition)
         if _GOOD_NAME.match(draft.name) is None:
             detail = "A name is a to z, 0 to 9 and . _ -, at most 64 characters."
@@ -141,36 +147,35 @@ def add_routes(router: APIRouter, templates: TemplateResource | None) -> None:
         """Add a version. It never changes, and is used once it is activated. What says the same as
         the newest version is that version."""
         here = ours()
-        draft = _parse(await body.read(request, MAX_DEFINITION), VersionDraft)
+        raw = await body.read(request, MAX_DEFINITION)
+        draft = _parse(raw, VersionDraft)
+        limits.take(principal_of(request).tenant, len(raw))
         if faults := await asyncio.to_thread(_faults, draft.definition):
             raise validation_failed(faults)
 
-        def publish() -> Any:
+        def publish() -> Version:
             return here.store.publish(
                 *_place(request), draft.definition, _actor(request), activate=draft.activate
             )
 
         with _problems():
-            template, number = await asyncio.to_thread(publish)
+            version = await asyncio.to_thread(publish)
         await asyncio.to_thread(here.library.refresh)
-        version = next(one for one in template.versions if one.version == number)
-        return _answer(version_view(template, version), 201)
+        return _answer(version_view(_place(request)[1], version), 201)
 
     async def get_template_version(request: Request) -> Response:
         """One version of a template, as it was published."""
         number = _number(request)
         with _problems():
-            found = await asyncio.to_thread(ours().store.get, *_place(request))
-        for version in found.versions:
-            if version.version == number:
-                return _answer(version_view(found, version))
-        raise Problem("template_version_not_found")
+            found = await asyncio.to_thread(ours().store.version, *_place(request), number)
+        return _answer(version_view(_place(request)[1], found))
 
     async def activate_template_version(request: Request) -> Response:
         """Use a version from now on, a newer or an older one. Messages that were accepted keep
         theirs."""
         here = ours()
         wanted = body.parse(await body.read(request, MAX_BODY), VersionChoiceBody)
+        limits.take(principal_of(request).tenant)
         with _problems():
             found = await asyncio.to_thread(
                 here.store.activate, *_place(request), wanted.version, _actor(request)
@@ -189,7 +194,10 @@ def add_routes(router: APIRouter, templates: TemplateResource | None) -> None:
         if active is None:
             raise Problem("template_not_found")
         version = active if wanted.version is None else wanted.version
-        template = library.get(tenant, name, version)
+        try:
+            template = await library.get(tenant, name, version)
+        except Faulty as faulty:
+            raise validation_failed(list(field_errors(faulty))) from None
         if template is None:
             raise Problem("template_version_not_found")
         channels = _channels(wanted)
@@ -203,9 +211,10 @@ def add_routes(router: APIRouter, templates: TemplateResource | None) -> None:
         return _answer(Rendered(name, version, language, by_channel))
 
     async def remove_template(request: Request) -> Response:
-        """Let no new message use a template. What was accepted is sent; a template that is made
-        under the name later goes on with the next version."""
+        """Let no new message use a template, and forget its versions. What was accepted is sent; a
+        template that is made under the name later goes on with the next number."""
         here, (tenant, name) = ours(), _place(request)
+        limits.take(tenant)
         with _problems():
             await asyncio.to_thread(here.store.remove, tenant, name, _actor(request))
         await asyncio.to_thread(here.library.refresh)
@@ -233,7 +242,7 @@ def add_routes(router: APIRouter, templates: TemplateResource | None) -> None:
         status=201,
         answer="TemplateView",
         body="TemplateDraft",
-        problems=[*_JSON_PROBLEMS, "template_exists", "too_many_templates"],
+        problems=[*_JSON_PROBLEMS, "template_exists", "too_many_templates", "rate_limited"],
     )
     add(
         "GET",
@@ -253,7 +262,7 @@ def add_routes(router: APIRouter, templates: TemplateResource | None) -> None:
         answer="TemplateVersionView",
         body="VersionDraft",
         parameters=[_NAME],
-        problems=[*_JSON_PROBLEMS, "template_not_found", "too_many_templates"],
+        problems=[*_JSON_PROBLEMS, "template_not_found", "too_many_templates", "rate_limited"],
     )
     add(
         "GET",
@@ -272,7 +281,12 @@ def add_routes(router: APIRouter, templates: TemplateResource | None) -> None:
         answer="TemplateView",
         body="VersionChoiceBody",
         parameters=[_NAME],
-        problems=[*_JSON_PROBLEMS, "template_not_found", "template_version_not_found"],
+        problems=[
+            *_JSON_PROBLEMS,
+            "template_not_found",
+            "template_version_not_found",
+            "rate_limited",
+        ],
     )
     add(
         "POST",
@@ -292,7 +306,7 @@ def add_routes(router: APIRouter, templates: TemplateResource | None) -> None:
         "Remove a template",
         answer="RemovedTemplate",
         parameters=[_NAME],
-        problems=["template_not_found"],
+        problems=["template_not_found", "rate_limited"],
     )
 
 
@@ -369,5 +383,8 @@ def _problems() -> Iterator[None]:
     except TemplateExists:
         raise Problem("template_exists") from None
     except TooMany:
-        detail = f"At most {MAX_TEMPLATES} templates, and {MAX_VERSIONS} versions of each."
+        detail = (
+            f"At most {MAX_TEMPLATES} templates, {MAX_VERSIONS} versions of each, and "
+            f"{MAX_OCTETS:,} octets of JSON in all versions of all templates."
+        )
         raise Problem("too_many_templates", detail) from None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 from restate import Context, Service
@@ -24,21 +25,32 @@ class AdapterHost(Protocol):
         nothing but cancellation."""
 
 
+Closed = Callable[[str, str, str], bool]
+"""Whether no route of a tenant's leads to an adapter for a channel any more: an operator disabled
+them, or the tenant's rules exclude them. From memory."""
+OPEN: Final[Closed] = lambda tenant, channel, adapter: False  # noqa: E731
+
+
 def create_adapter_delivery(
-    host: AdapterHost, choice: ProviderChoice, attempts: AttemptJournal, around: Around = free
+    host: AdapterHost,
+    choice: ProviderChoice,
+    attempts: AttemptJournal,
+    around: Around = free,
+    closed: Closed = OPEN,
 ) -> Service:
     """The service in front of the host; `around` charges for it.
 
     `attempts` remembers what was begun, as for e-mail: a call that is repeated after a crash
     never sends the same attempt twice. `choice` serves requests that name no adapter, of plans
-    that no API completed.
+    that no API completed. An adapter that is `closed` by now is passed over: the step's next
+    provider gets the message.
     """
     adapters = delivery(None)
 
     @adapters.handler(input_serde=REQUEST, output_serde=SUBMISSION)
     async def deliver(ctx: Context, request: DeliveryRequest) -> Submission:
         """Hand one attempt to a provider, or say what became of it."""
-        adapter = request.provider or _chosen(choice, request)
+        adapter = request.provider or _chosen(choice, request, closed)
         if adapter is None:
             return _nobody(f"no active adapter for {request.channel}")
         if request.provider is None:
@@ -49,16 +61,21 @@ def create_adapter_delivery(
         assert request.provider is not None
         if not await attempts.begin(request.message, request.attempt):
             return await attempts.outcome(request.message, request.attempt)
-        submission = await host.deliver(request, request.provider)
+        if closed(request.tenant, request.channel or "", request.provider):
+            submission = _nobody(f"no route leads to {request.provider} any more")
+        else:
+            submission = await host.deliver(request, request.provider)
         await attempts.settle(request.message, request.attempt, submission)
         return submission
 
     return adapters
 
 
-def _chosen(choice: ProviderChoice, request: DeliveryRequest) -> str | None:
-    names = choice.choose(request.tenant, request.channel or "", None) or ()
-    return next((name for name in names if name != OWN), None)
+def _chosen(choice: ProviderChoice, request: DeliveryRequest, closed: Closed) -> str | None:
+    tenant, channel = request.tenant, request.channel or ""
+    names = choice.choose(tenant, channel, None) or ()
+    taken = (name for name in names if name != OWN and not closed(tenant, channel, name))
+    return next(taken, None)
 
 
 def _nobody(detail: str) -> Submission:

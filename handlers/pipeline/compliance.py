@@ -14,6 +14,7 @@ from domain.compliance.senders import CODES as SENDER_CODES
 from domain.compliance.senders import Senders
 from domain.content_rules import Action
 from domain.message import INTERRUPTING, Category, MessageOrder
+from domain.mode import Mode
 from domain.numbering.number import facts, zones
 from domain.verdict import Outcome, Verdict
 from handlers.api.problems import FieldError, Problem
@@ -33,16 +34,18 @@ class SenderSource(Protocol):
 
 class Compliance:
     """Checks senders, categories and quiet hours, in this order: what is refused in any case is
-    not first put off."""
+    not first put off. Without `marketing_mail`, nobody who got such a mail could unsubscribe: it is
+    refused."""
 
     name: Final = "compliance"
 
-    def __init__(self, senders: SenderSource) -> None:
+    def __init__(self, senders: SenderSource, *, marketing_mail: bool = True) -> None:
         self._senders = senders
+        self._marketing_mail = marketing_mail
 
     def check(self, draft: Draft) -> Verdict:
-        """Raises Problem `compliance_refused`. A message that would come in quiet hours is put off
-        to their end, unless that leaves its plan no time."""
+        """Raises Problem `compliance_refused` or `unsubscribing_impossible`. A message that would
+        come in quiet hours is put off to their end, unless that leaves its plan no time."""
         order, rules = draft.order, draft.tenant.compliance
         number = order.to.get("sms") or order.to.get("whatsapp")
         country = None if number is None else facts(number).country
@@ -50,6 +53,8 @@ class Compliance:
         faults: list[FieldError] = []
         self._check_senders(order, rules, country, faults, flags)
         if order.category is Category.MARKETING:
+            if not self._marketing_mail:
+                _check_mail(order)
             _check_hint(order, rules, faults, flags)
         if faults:
             raise Problem("compliance_refused", errors=faults)
@@ -78,6 +83,11 @@ class Compliance:
                 faults.append(FieldError(finding.code, SENDER_CODES[finding.code], where))
             else:
                 flags.append(finding.code)
+
+
+def _check_mail(order: MessageOrder) -> None:
+    if order.mode is Mode.LIVE and any(step.channel == "email" for step in order.plan):
+        raise Problem("unsubscribing_impossible")
 
 
 def _check_hint(

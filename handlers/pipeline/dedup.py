@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
@@ -77,7 +78,8 @@ class Dedup:
         self._known = known
 
     def check(self, draft: Draft) -> Verdict | Awaitable[Verdict]:
-        """Raises Problem `duplicate_content` with the first message's id."""
+        """Raises Problem `duplicate_content` with the first message's id, or `request_in_progress`
+        while nobody knows yet whether the first one came to be."""
         asked = draft.body.dedup
         window = draft.tenant.defaults.dedup_window if asked is None else asked.window
         return _PASS if window is None else self._claim(draft, window)
@@ -95,8 +97,12 @@ class Dedup:
             # A repeated request, under its idempotency key.
             return _UNIQUE
         if earlier is not None:
-            if now - earlier.seen_at < _UNCONFIRMED or await self._known(earlier.message):
+            if await self._known(earlier.message):
                 raise Problem("duplicate_content", message=earlier.message)
+            left = earlier.seen_at + _UNCONFIRMED - now
+            if left > 0:
+                # On its way, or refused after all: whether this is a duplicate shows later.
+                raise Problem("request_in_progress", headers={"Retry-After": str(math.ceil(left))})
             instead = earlier.message
             if not await self._claims.take_over(
                 tenant, digest, draft.id, instead_of=instead, now=now, window=window

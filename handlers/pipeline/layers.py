@@ -33,6 +33,7 @@ def in_order(
     *,
     providers: ProviderChoice,
     private_callbacks: bool = False,
+    marketing_mail: bool = True,
     senders: SenderSource | None = None,
     operators: OperatorLookup | None = None,
     templates: Templates | None = None,
@@ -51,7 +52,7 @@ def in_order(
             Schema(providers, private_callbacks=private_callbacks), templates or NoTemplates()
         ),
         ContentLayer(),
-        Compliance(senders or NoSenders()),
+        Compliance(senders or NoSenders(), marketing_mail=marketing_mail),
         dnc,
         rate,
         dedup,

@@ -6,12 +6,13 @@ together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from typing import Final, Protocol
 
 import msgspec
 
 from adapters.templates.store import Library
+from adapters.templates.versions import Versions
 from domain.message import Content, TemplateUse
 from domain.templates.definition import Compiled, Faulty
 from domain.verdict import Outcome, Verdict
@@ -35,7 +36,7 @@ class Templates(Protocol):
 class NoTemplates:
     """Where nobody has a template."""
 
-    value = Library({}, {}, {})
+    value = Library({}, Versions(lambda key: None))
 
 
 class Templated:
@@ -46,8 +47,9 @@ class Templated:
         self._check = schema.check
         self._templates = templates
 
-    def check(self, draft: Draft) -> Verdict:
-        """Raises Problem `validation_failed` with all faults together."""
+    def check(self, draft: Draft) -> Verdict | Awaitable[Verdict]:
+        """Raises Problem `validation_failed` with all faults together. There is something to
+        await when the template is not in memory."""
         body = draft.body
         if body.template is None and body.content is not None:
             verdict = self._check(draft)
@@ -58,12 +60,52 @@ class Templated:
             raise self._with_the_rest(draft, faults)
         return self._filled(draft, body.template)
 
-    def _filled(self, draft: Draft, asked: TemplateUseBody) -> Verdict:
+    def _filled(self, draft: Draft, asked: TemplateUseBody) -> Verdict | Awaitable[Verdict]:
         faults: list[FieldError] = []
         if draft.body.content is not None:
             detail = "A message has `content` or a `template`, not both."
             faults.append(FieldError("content_and_template", detail, "/template"))
-        use, draft.rendered = self._render(draft, asked, faults)
+        library, tenant = self._templates.value, draft.tenant.id
+        active = library.active(tenant, asked.name)
+        if active is None:
+            detail = "There is no template of this name."
+            faults.append(FieldError("unknown_template", detail, "/template/name"))
+            raise self._with_the_rest(draft, faults)
+        version = active if asked.version is None else asked.version
+        template = library.ready(tenant, asked.name, version)
+        if template is None:
+            return self._made_ready(library, draft, asked, version, faults)
+        return self._said(draft, asked, version, template, faults)
+
+    async def _made_ready(
+        self,
+        library: Library,
+        draft: Draft,
+        asked: TemplateUseBody,
+        version: int,
+        faults: list[FieldError],
+    ) -> Verdict:
+        try:
+            template = await library.get(draft.tenant.id, asked.name, version)
+        except Faulty as faulty:
+            # It was good when it was published: the tables of languages or time zones are newer.
+            faults += [FieldError(one.code, one.detail, "/template") for one in faulty.faults]
+            raise self._with_the_rest(draft, faults) from None
+        if template is None:
+            detail = f"{asked.name} has no version {version}."
+            faults.append(FieldError("unknown_template_version", detail, "/template/version"))
+            raise self._with_the_rest(draft, faults)
+        return self._said(draft, asked, version, template, faults)
+
+    def _said(
+        self,
+        draft: Draft,
+        asked: TemplateUseBody,
+        version: int,
+        template: Compiled,
+        faults: list[FieldError],
+    ) -> Verdict:
+        use, draft.rendered = _render(draft, asked, version, template, faults)
         if use is None:
             raise self._with_the_rest(draft, faults)
         try:
@@ -75,24 +117,6 @@ class Templated:
         draft.order = msgspec.structs.replace(draft.order, template=use)
         said = f"{use.name} {use.version} in {use.language}"
         return Verdict(self.name, Outcome.CHANGE, "template_rendered", said)
-
-    def _render(
-        self, draft: Draft, asked: TemplateUseBody, faults: list[FieldError]
-    ) -> tuple[TemplateUse | None, Content]:
-        found = _find(self._templates.value, draft.tenant.id, asked, faults)
-        if found is None:
-            return None, _STAND_IN
-        version, template = found
-        language = template.language_for(asked.language or draft.locale)
-        plan = draft.body.plan
-        channels = draft.body.to if plan is None else {step.channel for step in plan}
-        try:
-            values = template.values(asked.variables, _VALUES)
-            content = template.render(language, values, channels)
-        except Faulty as faulty:
-            faults += field_errors(faulty, "/template")
-            return None, _STAND_IN
-        return TemplateUse(asked.name, version, language), content
 
     def _with_the_rest(self, draft: Draft, faults: list[FieldError]) -> Problem:
         """The problem of these faults and of whatever else is wrong with the message."""
@@ -110,21 +134,23 @@ def field_errors(faulty: Faulty, whole: str = "") -> Iterator[FieldError]:
         yield FieldError(fault.code, fault.detail, pointer(fault.path) or whole)
 
 
-def _find(
-    library: Library, tenant: str, asked: TemplateUseBody, faults: list[FieldError]
-) -> tuple[int, Compiled] | None:
-    active = library.active(tenant, asked.name)
-    if active is None:
-        detail = "There is no template of this name."
-        faults.append(FieldError("unknown_template", detail, "/template/name"))
-        return None
-    version = active if asked.version is None else asked.version
-    template = library.get(tenant, asked.name, version)
-    if template is None:
-        detail = f"{asked.name} has no version {version}."
-        faults.append(FieldError("unknown_template_version", detail, "/template/version"))
-        return None
-    return version, template
+def _render(
+    draft: Draft,
+    asked: TemplateUseBody,
+    version: int,
+    template: Compiled,
+    faults: list[FieldError],
+) -> tuple[TemplateUse | None, Content]:
+    language = template.language_for(asked.language or draft.locale)
+    plan = draft.body.plan
+    channels = draft.body.to if plan is None else {step.channel for step in plan}
+    try:
+        values = template.values(asked.variables, _VALUES)
+        content = template.render(language, values, channels)
+    except Faulty as faulty:
+        faults += field_errors(faulty, "/template")
+        return None, _STAND_IN
+    return TemplateUse(asked.name, version, language), content
 
 
 def _told(problem: Problem, faults: list[FieldError]) -> Problem:

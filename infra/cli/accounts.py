@@ -80,6 +80,7 @@ def show(admin: Administration, tenant: str, json_output: bool) -> None:
 @click.argument("currency")
 @click.option("--credit", default="0", help="How far it may be overdrawn.", show_default=True)
 @click.option("--no-limit", is_flag=True, help="However far.")
+@click.option("--force", is_flag=True, help="Even if no price is in CURRENCY: all is free then.")
 @as_json
 @with_administration
 def set_terms(
@@ -88,6 +89,7 @@ def set_terms(
     currency: str,
     credit: str,
     no_limit: bool,
+    force: bool,
     json_output: bool,
 ) -> None:
     """Open TENANT's account in CURRENCY, or change what it allows.
@@ -96,7 +98,7 @@ def set_terms(
     in.
     """
     body = {"currency": currency.upper(), "credit": None if no_limit else credit}
-    account = admin.ask("PUT", f"accounts/{tenant}", body)
+    account = admin.ask("PUT", f"accounts/{tenant}", body, force="true" if force else None)
     if json_output:
         print_json(account)
     else:

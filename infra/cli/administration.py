@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import getpass
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -141,10 +142,19 @@ def with_administration(command: Command) -> Command:
 
 
 def database() -> Path | str:
-    """The settings' database. Raises ClickException where it is a file that is not there."""
+    """The settings' database. A file that is not there is made, as `hermes up` would, and said so:
+    the settings may be another deployment's."""
     where = load_settings().database
     if isinstance(where, Path) and not where.exists():
-        raise click.ClickException(f"There is no database yet at {where}; `hermes up` makes it.")
+        from adapters.store.schema import open_store
+
+        try:
+            # For its owner only: messages, recipients and keys are in it.
+            where.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            open_store(where, "hermes").close()
+        except (OSError, sqlite3.Error) as error:
+            raise click.ClickException(f"{where} cannot be made: {error}") from None
+        click.echo(f"{where} is a new database.", err=True)
     return where
 
 

@@ -70,17 +70,24 @@ def callbacks() -> None:
 
 
 @callbacks.command("list")
+@click.option("--limit", type=click.IntRange(1, 500), help="Hosts of messages on a page.")
+@click.option("--cursor", help="Where the page before ended.")
 @as_json
 @with_api
-def list_callbacks(api: ApiClient, json_output: bool) -> None:
+def list_callbacks(
+    api: ApiClient, limit: int | None, cursor: str | None, json_output: bool
+) -> None:
     """List the endpoints with what waits for them.
 
-    At the end are the hosts that messages name in their own status_callback.
+    At the end are the hosts that messages name in their own status_callback, a page at a time.
     """
-    found = api.ask("GET", _PATH)["data"]
+    asked = {"limit": limit, "cursor": cursor}
+    query = urlencode({name: value for name, value in asked.items() if value is not None})
+    page = api.ask("GET", f"{_PATH}?{query}" if query else _PATH)
     if json_output:
-        print_json(found)
+        print_json(page)
         return
+    found = page["data"]
     if not found:
         console().print("No endpoints. hermes callbacks add URL makes one.", style="quiet")
         return
@@ -96,6 +103,8 @@ def list_callbacks(api: ApiClient, json_output: bool) -> None:
             Text(endpoint["url"], style="link"),
         )
     console().print(table)
+    if page["next_cursor"]:
+        say(f"More hosts: hermes callbacks list --cursor {page['next_cursor']}", "quiet")
 
 
 @callbacks.command()

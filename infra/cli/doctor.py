@@ -105,6 +105,7 @@ def examine(root: Path = ROOT) -> Iterator[Finding]:
         return
     yield Finding("settings", Verdict.OK, "hermes.toml and the environment are sound")
     yield check_space(settings.data_dir)
+    yield check_unsubscribing(settings)
     running = find_running(settings.data_dir)
     if running:
         yield Finding("stack", Verdict.OK, f"hermes up runs as process {running.pid}")
@@ -184,6 +185,18 @@ def check_space(data_dir: Path) -> Finding:
     if free < _LITTLE_SPACE:
         return Finding("disk", Verdict.WARN, found, "make room")
     return Finding("disk", Verdict.OK, found)
+
+
+def check_unsubscribing(settings: configuration.Settings) -> Finding:
+    """The unsubscribe links in marketing mails lead to us, from wherever they are read."""
+    if settings.unsubscribing_works:
+        return Finding("unsubscribing", Verdict.OK, f"links lead to {settings.webhooks_url}")
+    found = f"links in mails lead to {settings.webhooks_url}, which nobody outside reaches"
+    if not settings.callbacks.allow_private_addresses:
+        found += ": marketing by e-mail is refused"
+    return Finding(
+        "unsubscribing", Verdict.WARN, found, "before production: public_url = https://…"
+    )
 
 
 def check_ports(ports: Ports, running: Running | None) -> Iterator[Finding]:

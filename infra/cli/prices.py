@@ -100,6 +100,7 @@ def list_prices(
     help="When it is owed: once the provider has the message, or once it has arrived.",
 )
 @click.option("--from", "valid_from", metavar="TIME", help="As 2026-06-01T00:00:00Z; else now.")
+@click.option("--force", is_flag=True, help="Even in another currency than TENANT's account.")
 @as_json
 @with_administration
 def add(
@@ -112,6 +113,7 @@ def add(
     tenant: str | None,
     rule: str,
     valid_from: str | None,
+    force: bool,
     json_output: bool,
 ) -> None:
     """Add a price: AMOUNT in CURRENCY for one segment on CHANNEL."""
@@ -125,7 +127,8 @@ def add(
         "rule": rule,
         "valid_from": valid_from,
     }
-    [made] = admin.ask("POST", "prices", {"prices": [line]})["prices"]
+    forced = "true" if force else None
+    [made] = admin.ask("POST", "prices", {"prices": [line]}, force=forced)["prices"]
     if json_output:
         print_json(made)
         return
@@ -138,9 +141,10 @@ def add(
 
 @prices.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--force", is_flag=True, help="Even in other currencies than tenants' accounts.")
 @as_json
 @with_administration
-def import_prices(admin: Administration, file: Path, json_output: bool) -> None:
+def import_prices(admin: Administration, file: Path, force: bool, json_output: bool) -> None:
     """Add the prices of a CSV file, whose heading names the columns.
 
     \b
@@ -156,7 +160,10 @@ def import_prices(admin: Administration, file: Path, json_output: bool) -> None:
     for start in range(0, len(lines), _AT_ONCE):
         portion = lines[start : start + _AT_ONCE]
         try:
-            made += len(admin.ask("POST", "prices", {"prices": portion})["prices"])
+            added = admin.ask(
+                "POST", "prices", {"prices": portion}, force="true" if force else None
+            )
+            made += len(added["prices"])
         except click.ClickException:
             say(
                 f"{made} were added before; lines {start + 2} to {start + 1 + len(portion)}:", "bad"

@@ -170,7 +170,7 @@ def check(lists: Lists, address: str, json_output: bool) -> None:
 @as_json
 @with_lists
 def add(lists: Lists, address: str, categories: tuple[str, ...], json_output: bool) -> None:
-    """Put an address on the list."""
+    """Put an address on the list. To block less than before, remove it first."""
     channel, plain = _address(address)
     body: Json = {"channel": channel, "address": plain}
     if categories:
@@ -220,7 +220,8 @@ def import_list(
 ) -> None:
     """Put every address of the CSV file FILE on the list: the first cell of each line.
 
-    Ten million take about two minutes. The same file may be imported again.
+    Ten million take about two minutes. The same file may be imported again. What is
+    blocked already stays blocked.
     """
     query = {"channel": channel, **({} if category is None else {"category": category})}
     job = lists.upload(file.read_bytes(), **query)

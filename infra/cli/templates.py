@@ -219,7 +219,7 @@ def remove(api: ApiClient, name: str, yes: bool, json_output: bool) -> None:
     if not yes:
         if not sys.stdin.isatty():
             raise click.UsageError(f"{name} would be removed: say --yes")
-        click.confirm(f"Remove {name}?", abort=True)
+        click.confirm(f"Remove {name} with all its versions?", abort=True)
     _tell(api.ask("DELETE", _path(name)), f"{name} is removed.", json_output)
 
 

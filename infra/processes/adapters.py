@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
+
+from prometheus_client.registry import Collector
 
 from adapters.store.sections import Section
 from adapters.telemetry.adapters import AdapterCollector, GuestTelemetry, StrangerTelemetry
@@ -126,8 +128,10 @@ def metrics(
     ours: Adapters,
     webhooks: Mapping[tuple[str, str, str], int] | None = None,
     unread: Section[Mapping[tuple[str, str], Unread]] | None = None,
+    more: Iterable[Collector] = (),
 ) -> asyncio.Future[AsgiApp]:
-    """`/metrics` of a process; imported while the process serves already."""
+    """`/metrics` of a process; imported while the process serves already. `more` is what is
+    collected beside the adapters' figures."""
 
     def make() -> AsgiApp:
         from adapters.telemetry.exposition import Metrics
@@ -139,7 +143,7 @@ def metrics(
             lambda: webhooks or {},
             lambda: {} if unread is None else unread.value,
         )
-        return metrics_app(Metrics(ours.telemetry, collector), operator_key(settings))
+        return metrics_app(Metrics(ours.telemetry, collector, *more), operator_key(settings))
 
     return asyncio.ensure_future(asyncio.to_thread(make))
 

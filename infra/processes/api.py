@@ -14,12 +14,15 @@ from adapters.smpp.flow.pressure import PoolPressure
 from adapters.store.directory import Directory
 from adapters.store.message_log import SqliteMessageLog
 from adapters.store.sections import Sections
+from adapters.telemetry.billing import AccountCollector
+from adapters.telemetry.refusals import refusals
 from adapters.templates.store import TemplateStore
 from adapters.templates.store import follow as follow_templates
 from adapters.wasm.choice import ByPriority
 from adapters.wasm.store.unread import SECTION as UNREAD
 from adapters.wasm.store.unread import count as count_unread
 from handlers.api.app import create_app
+from handlers.api.refusals import counted
 from handlers.api.services import utc_now
 from handlers.api.templates import TemplateResource
 from handlers.pipeline.dnc import Dnc
@@ -33,30 +36,33 @@ from infra.processes.callbacks import managing
 from infra.processes.directory import PATHS
 from infra.processes.directory import directory as directory_api
 from infra.processes.layers import checking
-from infra.processes.retention import forgetting
+from infra.processes.retention import forgetting, places
 from infra.processes.routing import api_routing
 from infra.processes.serving import AsgiApp, beside, main
-from infra.processes.suppression import suppressing
+from infra.processes.suppression import suppressing, tidying
 from infra.settings import Settings
 
 
 @asynccontextmanager
 async def api(settings: Settings) -> AsyncIterator[AsgiApp]:
     """The API's application with everything that it uses."""
-    log = SqliteMessageLog(settings.database)
+    log = SqliteMessageLog(settings.database, places(settings))
     sections = Sections(settings.database)
     directory = Directory(settings.database, sections)
     prices = PriceLists(sections)
     suppressions = suppressing(settings, sections)
-    templates = follow_templates(sections)
+    template_store = TemplateStore(settings.database)
+    templates = follow_templates(sections, template_store)
     quotas = Quotas(settings.database)
     rate = Rate(quotas)
+    refused = refusals()
     engine = RestateIngress(settings.restate.ingress)
     pressure = PoolPressure(
         settings.pool_urls, operator_key(settings), longest=settings.backpressure.queue_wait
     )
     try:
         async with (
+            tidying(suppressions),
             adapters(settings, checks=False) as ours,
             lifecycle(settings, ours.host) as changes,
             managing(settings, sections, engine) as callbacks,
@@ -84,6 +90,8 @@ async def api(settings: Settings) -> AsyncIterator[AsgiApp]:
                 pipeline=in_order(
                     providers=providers,
                     private_callbacks=settings.callbacks.allow_private_addresses,
+                    marketing_mail=settings.unsubscribing_works
+                    or settings.callbacks.allow_private_addresses,
                     templates=templates,
                     dnc=Dnc(suppressions.lists, suppressions.store.hasher),
                     rate=rate,
@@ -94,7 +102,7 @@ async def api(settings: Settings) -> AsyncIterator[AsgiApp]:
                 webhooks=webhooks,
                 adapters=changes,
                 callbacks=callbacks,
-                templates=TemplateResource(templates, TemplateStore(settings.database)),
+                templates=TemplateResource(templates, template_store),
                 router=routing.router,
                 explainer=routing.explainer,
                 erasures=erasures,
@@ -102,9 +110,19 @@ async def api(settings: Settings) -> AsyncIterator[AsgiApp]:
                 limiter=RateGate(rate, directory),
                 senders=checks.senders,
                 billing=BillingDesk(settings.database, prices),
+                refused=counted(refused.add),
             )
             operators = directory_api(
-                settings, metrics(settings, ours, webhooks.seen, unread), suppressions, routing
+                settings,
+                metrics(
+                    settings,
+                    ours,
+                    webhooks.seen,
+                    unread,
+                    more=(refused, AccountCollector(lambda: prices.terms.value)),
+                ),
+                suppressions,
+                routing,
             )
             yield beside(app, operators, PATHS)
     finally:

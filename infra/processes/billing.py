@@ -6,17 +6,24 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from adapters.billing.ledger import Ledger
 from adapters.billing.leftovers import settle_for_ever
 from adapters.billing.lists import PriceLists
 from adapters.billing.spending import Spending
+from adapters.telemetry.billing import LedgerTelemetry
 from handlers.delivery.charging import Charging
 from infra.settings import Settings
 
 
 @asynccontextmanager
-async def charging(settings: Settings, lists: PriceLists) -> AsyncIterator[Charging]:
+async def charging(
+    settings: Settings, lists: PriceLists, telemetry: LedgerTelemetry | None = None
+) -> AsyncIterator[Charging]:
     """What charges for the attempts of one process."""
-    spending = Spending(settings.database, lists.terms)
+    telemetry = telemetry or LedgerTelemetry()
+    ledger = Ledger(entered=telemetry.entered)
+    spending = Spending(settings.database, lists.terms, ledger=ledger, cheapest=lists.cheapest)
+    telemetry.follow(spending)
     try:
         yield Charging(lists, spending)
     finally:

@@ -15,6 +15,7 @@ from adapters.callbacks.sender import CallbackSender
 from adapters.callbacks.waker import Waker, sweep
 from adapters.restate.ingress import RestateIngress
 from adapters.store.sections import Sections
+from adapters.telemetry.callbacks import CallbackTelemetry
 from adapters.wasm.store.registry import SECRETS_KEY
 from adapters.wasm.store.sealing import Sealer, load_key
 from handlers.api.callbacks import Callbacks
@@ -28,6 +29,7 @@ class Telling:
     outbox: Outbox
     pump: Pump
     events: EventStore
+    telemetry: CallbackTelemetry
 
 
 def sealer(settings: Settings) -> Sealer:
@@ -50,11 +52,12 @@ async def telling(
     async def disable(endpoint: str, because: str) -> None:
         await asyncio.to_thread(store.disable, endpoint, because)
 
-    pump = Pump(events, endpoints, sender, disable)
+    telemetry = CallbackTelemetry(endpoints)
+    pump = Pump(events, endpoints, sender, disable, told=telemetry.told)
     waker = Waker(ingress.wake_callbacks, pump.look_again)
-    sweeping = asyncio.create_task(sweep(events, endpoints, waker))
+    sweeping = asyncio.create_task(sweep(events, endpoints, waker, seen=telemetry.wait))
     try:
-        yield Telling(Outbox(endpoints, waker), pump, events)
+        yield Telling(Outbox(endpoints, waker), pump, events, telemetry)
     finally:
         sweeping.cancel()
         await asyncio.gather(sweeping, return_exceptions=True)

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import restate
 
+from adapters.billing.ledger import Ledger
 from adapters.billing.lists import PriceLists
 from adapters.callbacks.outbox import Outbox
 from adapters.callbacks.sender import CallbackSender
@@ -20,6 +21,7 @@ from adapters.store.attempts import SqliteAttemptJournal
 from adapters.store.message_log import SqliteMessageLog
 from adapters.store.sections import Sections
 from adapters.suppression.automatic import AutomaticSuppression
+from adapters.telemetry.billing import LedgerTelemetry
 from adapters.wasm.choice import ByPriority
 from adapters.wasm.store.unread import UnreadNotes
 from handlers.callbacks import create_callback_endpoint, create_status_callback
@@ -32,9 +34,15 @@ from handlers.reports import create_adapter_reports
 from infra.processes.adapters import adapters, metrics
 from infra.processes.billing import charging, settling
 from infra.processes.callbacks import telling
-from infra.processes.routing import shared_quality
+from infra.processes.retention import places
+from infra.processes.routing import closed_adapters, shared_quality
 from infra.processes.serving import AsgiApp, beside, main
-from infra.processes.suppression import opt_outs, suppression_store, unsubscribe_links
+from infra.processes.suppression import (
+    opt_outs,
+    second_look,
+    suppression_store,
+    unsubscribe_links,
+)
 from infra.settings import Email, Settings, inbound_routes
 from virtual_objects.message import create_message_object
 
@@ -43,6 +51,7 @@ from virtual_objects.message import create_message_object
 async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
     """The endpoint's application with everything that it uses."""
     sections = Sections(settings.database)
+    ledger = LedgerTelemetry()
     attempts = SqliteAttemptJournal(settings.database)
     callbacks = CallbackSender(
         settings.database, allow_private=settings.callbacks.allow_private_addresses
@@ -51,11 +60,13 @@ async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
         async with (
             adapters(settings, checks=True) as ours,
             telling(settings, sections, callbacks) as told,
-            message_log(settings, told.outbox) as log,
-            charging(settings, PriceLists(sections)) as charges,
+            message_log(settings, told.outbox, ledger) as log,
+            charging(settings, PriceLists(sections), ledger) as charges,
             settling(settings),
             shared_quality(settings) as quality,
+            second_look(settings) as looks_again,
         ):
+            closed = closed_adapters(sections)
             begun = begun_before(attempts)
             counts = DeliveryQuality(quality)
             bounces = AutomaticSuppression(suppression_store(settings), log)
@@ -63,6 +74,7 @@ async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
                 [
                     create_message_object(
                         log,
+                        looks_again,
                         journal_retention=timedelta(seconds=settings.journal_retention),
                     ),
                     create_email_delivery(
@@ -90,6 +102,7 @@ async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
                                 ),
                             ),
                         ),
+                        closed,
                     ),
                     create_adapter_reports(
                         ours.host,
@@ -105,7 +118,7 @@ async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
                 ],
                 identity_keys=list(settings.restate.identity_keys),
             )
-            yield beside(app, metrics(settings, ours))
+            yield beside(app, metrics(settings, ours, more=(told.telemetry, ledger)))
     finally:
         await callbacks.close()
         await attempts.close()
@@ -113,9 +126,12 @@ async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
 
 
 @asynccontextmanager
-async def message_log(settings: Settings, outbox: Outbox) -> AsyncIterator[SqliteMessageLog]:
-    """The log, with what tenants' endpoints are told of it."""
-    log = SqliteMessageLog(settings.database, outbox)
+async def message_log(
+    settings: Settings, outbox: Outbox, ledger: LedgerTelemetry
+) -> AsyncIterator[SqliteMessageLog]:
+    """The log, with what tenants' endpoints are told of it and what is entered in the ledger."""
+    entering = Ledger(entered=ledger.entered)
+    log = SqliteMessageLog(settings.database, places(settings), outbox, entering)
     try:
         yield log
     finally:

@@ -26,6 +26,7 @@ from adapters.smpp.inbound.inbound import Inbound
 from adapters.smpp.pool import BindPool
 from adapters.smpp.store.journal import Journal
 from adapters.store.sections import Sections
+from adapters.telemetry.billing import LedgerTelemetry
 from domain.delivery import DeliveryRequest, Submission
 from handlers.delivery.sms import create_sms_delivery
 from infra.operator_key import operator_key
@@ -61,7 +62,8 @@ async def pool(settings: Settings) -> AsyncIterator[AsgiApp]:
     sections = Sections(settings.database)
     stack.callback(sections.close)
     prices = PriceLists(sections)
-    charges = await stack.enter_async_context(charging(settings, prices))
+    ledger = LedgerTelemetry()
+    charges = await stack.enter_async_context(charging(settings, prices, ledger))
     router = await stack.enter_async_context(pool_routing(settings, sections, prices))
 
     def carriers(request: DeliveryRequest) -> tuple[str, ...]:
@@ -97,7 +99,7 @@ async def pool(settings: Settings) -> AsyncIterator[AsgiApp]:
             lag=lambda: binds.lag,
         )
         metrics = Metrics(
-            CarrierCollector(gauges), RouteCollector(binds.choice.chosen, router.quality)
+            CarrierCollector(gauges), RouteCollector(binds.choice.chosen, router.quality), ledger
         )
         return AdminApi(operations, binds, correlator, metrics, key).app
 

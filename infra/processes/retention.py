@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from adapters.retention.erasure import Erasures
 from adapters.retention.sweeper import Sweeper
+from adapters.store.recipients import Places
 from domain.ports import TenantDirectory
 from domain.retention import Retention
 from infra.key_files import hashing_key
@@ -30,6 +31,11 @@ async def forgetting(settings: Settings, directory: TenantDirectory) -> AsyncIte
 def erasing(settings: Settings) -> Erasures:
     """What forgets on request."""
     return Erasures(settings.database, settings.smpp_journal, hashing_key(settings))
+
+
+def places(settings: Settings) -> Places:
+    """Where the message log finds whoever is to be forgotten."""
+    return Places(hashing_key(settings))
 
 
 def retention_of(directory: TenantDirectory) -> Callable[[str], Retention]:

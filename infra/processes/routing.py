@@ -42,6 +42,19 @@ async def pool_routing(
         yield router
 
 
+def closed_adapters(sections: Sections) -> Callable[[str, str, str], bool]:
+    """Which adapters no route leads to any more, for the process that hands over; see
+    `handlers.delivery.adapter.Closed`."""
+    tenants = sections.register(tenants_of.SECTION, tenants_of.load_tenants)
+    routes = sections.register(SECTION, load_routes)
+
+    def rules(name: str) -> RoutingRules:
+        found = tenants.value.get(name)
+        return NO_RULES if found is None else found.routing
+
+    return Routing(lambda: routes.value, rules).closed
+
+
 @dataclass(frozen=True, slots=True)
 class ApiRouting:
     """The router of an API process, and what explains and changes it."""

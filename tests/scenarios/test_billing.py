@@ -80,10 +80,11 @@ def test_what_messages_cost_from_their_prices_to_the_check(hermes):
     assert free["cost"] is None
     assert "cost" not in entry(free, "submitted")
 
-    price(hermes, ON_SUBMISSION)
-    price(hermes, MAIL, channel="email", rule=Rule.SUBMITTED)
+    # The accounts first: a process that knew the prices alone would charge globex without a limit.
     account(hermes, "acme", 1_000_000)
     account(hermes, "globex", 0)
+    price(hermes, ON_SUBMISSION)
+    price(hermes, MAIL, channel="email", rule=Rule.SUBMITTED)
 
     def refused():
         order = hermes.order(sms(), to_sms=number())

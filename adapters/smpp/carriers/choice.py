@@ -85,7 +85,11 @@ class CarrierChoice:
         """The carriers that a request may take, whatever their state."""
         implicit = self.implicit()
         table = self._routing.table(implicit)
-        if len(implicit) < 2 and not table.explicit:
+        if (
+            len(implicit) < 2
+            and not table.explicit
+            and self._routing.leaves_it_to_hermes(request.tenant)
+        ):
             # One carrier, and nothing that anybody said about it.
             return Routed(self._mesh.candidates(request.provider, request.to))
         ranking = self._routing.rank(self.question(request), implicit, self)

@@ -21,7 +21,8 @@ from adapters.smpp.protocol.pdu import DataSm, DeliverSm, PduError
 from adapters.smpp.protocol.receipt import is_receipt
 from adapters.smpp.protocol.session import EsmeSession
 from adapters.smpp.store.inbound_store import REPEATED_WITHIN, InboundPart
-from domain.inbound import InboundDelivery, Routes, delivery_of
+from domain.inbound import InboundDelivery, Routes
+from domain.optout import addressed
 from domain.ports import EngineRefused, EngineUnavailable
 
 logger = logging.getLogger(__name__)
@@ -270,13 +271,13 @@ class Inbound:
         if len(self._in_hand) >= MOST_IN_HAND or not self._in_hand.isdisjoint(group.ids):
             return
         message = put_together(group, self._alphabet(group.first.carrier))
-        route = self._routes.find(message.destination, message.beginning)
+        delivery = addressed(message, self._routes)
         self._in_hand.update(group.ids)
-        if route is None:
+        if delivery is None:
             logger.warning("%s to %r has no route and is held", message.id, message.destination)
             self._spawn(self._mark_held(group))
         else:
-            self._outbox.put_nowait((delivery_of(message, route), group))
+            self._outbox.put_nowait((delivery, group))
 
     async def _send(self) -> None:
         while True:

@@ -4,6 +4,7 @@ import asyncio
 import copy
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
 from domain.ids import is_message_id
@@ -312,6 +313,39 @@ class TestBatch:
         assert (answer.status_code, answer.json()["code"]) == (503, "engine_unavailable")
         assert answer.headers["retry-after"]
         assert world.nothing_happened()
+
+    @pytest.mark.parametrize("database_back_after", [1, None])
+    async def test_a_database_that_is_away_is_no_error_of_hermes(
+        self, world, monkeypatch, caplog, database_back_after
+    ):
+        look, looks = world.log.get, 0
+
+        async def get(message_id, **options):
+            nonlocal looks
+            looks += 1
+            if database_back_after is None or looks <= database_back_after:
+                raise psycopg.OperationalError("connection refused")
+            return await look(message_id, **options)
+
+        monkeypatch.setattr(world.log, "get", get)
+        headers = {"Idempotency-Key": "campaign-1"}
+        answer = await world.batch([MESSAGE, MESSAGE, MESSAGE], headers=headers)
+        assert len(caplog.records) == 1, "one line, not one for each message"
+        assert "Traceback" not in caplog.text
+        if database_back_after is None:
+            assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+            assert answer.headers["retry-after"]
+            assert world.nothing_happened()
+        else:
+            results = answer.json()["results"]
+            assert results[0]["problem"]["code"] == "store_unavailable"
+            assert [list(one) for one in results[1:]] == [["message"], ["message"]]
+
+    async def test_the_documentation_does_not_promise_that_503_took_nothing(self, world):
+        document = (await world.get("/openapi.json")).json()
+        said = document["paths"]["/v1/messages/batch"]["post"]["description"]
+        assert "none was taken" not in said
+        assert "repeat it with the same key" in " ".join(said.split())
 
     async def test_one_message_that_breaks_hermes_does_not_hide_the_others(self, world, caplog):
         headers = {"Idempotency-Key": "campaign-1"}

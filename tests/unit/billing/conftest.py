@@ -69,7 +69,8 @@ class Money:
 
     def process(self, **options: Any) -> Spending:
         """Another process that spends."""
-        spending = Spending(self.where, self.lists.terms, **{"linger": 0.001, **options})
+        settings = {"linger": 0.001, "cheapest": self.lists.cheapest, **options}
+        spending = Spending(self.where, self.lists.terms, **settings)
         self.processes.append(spending)
         return spending
 
@@ -79,7 +80,7 @@ class Money:
             return accounts.state_of(database, tenant)
 
     def empty(self, tenant: str) -> bool:
-        """Whether the API would refuse the tenant's messages."""
+        """Whether the API would refuse the tenant's messages that have a price."""
         self.lists.refresh()
         return self.lists.empty(tenant)
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
-from adapters.billing import accounts
-from adapters.billing.accounts import CurrencyFixed, EntryExists, EntryKind, UnknownAccount
+from adapters.billing import accounts, prices
+from adapters.billing.accounts import (
+    BalanceTooLarge,
+    CurrencyFixed,
+    EntryExists,
+    EntryKind,
+    UnknownAccount,
+)
 from adapters.billing.check import check
+from adapters.billing.ledger import Ledger
 from adapters.store.audit import entries as audit_entries
+from domain.billing.money import LARGEST, LARGEST_SUM
+from domain.billing.prices import PriceRow
 from domain.billing.terms import Terms, allowance
 
 
@@ -54,6 +65,57 @@ def test_entries_come_a_page_at_a_time(database):
     place = (last.at.timestamp(), last.reference)
     rest = accounts.entries(database, "acme", limit=3, before=place)
     assert [e.reference for e in (*first, *rest)] == ["r4", "r3", "r2", "r1", "r0"]
+
+
+def priced(currency, tenant=""):
+    at = datetime(2026, 5, 1, tzinfo=UTC)
+    return PriceRow(f"prc_{currency}_{tenant}", "sms", 1, currency, at, tenant)
+
+
+@pytest.mark.parametrize(
+    ("lists", "currency", "refused"),
+    [
+        ([], "USD", False),
+        ([priced("EUR")], "EUR", False),
+        ([priced("EUR")], "USD", True),
+        ([priced("EUR"), priced("USD")], "USD", False),
+        ([priced("EUR"), priced("USD", "acme")], "USD", False),
+        ([priced("EUR"), priced("USD", "other")], "USD", True),
+    ],
+)
+def test_an_account_in_a_currency_without_prices_would_send_for_nothing(
+    database, lists, currency, refused
+):
+    prices.add(database, lists, "operator")
+    if refused:
+        with pytest.raises(prices.CurrencyUnpriced), database.transaction():
+            opened(database, currency)
+        accounts.set_terms(database, "acme", currency, 0, "operator", force=True)
+    else:
+        opened(database, currency)
+    assert accounts.terms_of(database, "acme").currency == currency
+
+
+def test_the_last_price_in_an_accounts_currency_stays(database):
+    prices.add(database, [priced("EUR"), priced("USD")], "operator")
+    opened(database, "USD")
+    with pytest.raises(prices.CurrencyUnpriced) as caught, database.transaction():
+        prices.remove(database, ["prc_USD_"], "operator")
+    assert (caught.value.tenant, caught.value.currency) == ("acme", "USD")
+    prices.remove(database, ["prc_USD_"], "operator", force=True)
+    # Neither what has been so before, nor that nothing has a price, is in the way.
+    prices.remove(database, ["prc_EUR_"], "operator")
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_payments_stay_below_what_the_sums_can_hold(database, sign):
+    opened(database)
+    Ledger().post(database, "acme", "EUR", sign * (LARGEST_SUM - LARGEST))
+    posted(database, sign * LARGEST, "the last", EntryKind.ADJUSTMENT)
+    assert accounts.state_of(database, "acme").balance == sign * LARGEST_SUM
+    with pytest.raises(BalanceTooLarge), database.transaction():
+        posted(database, sign, "one more", EntryKind.ADJUSTMENT)
+    posted(database, -sign, "back", EntryKind.ADJUSTMENT)
 
 
 def test_an_account_that_was_used_keeps_its_currency(database):

@@ -9,9 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
+from adapters.billing import prices
 from adapters.billing.desk import BillingDesk
 from adapters.billing.ledger import Ledger
+from adapters.billing.lists import PriceLists
 from adapters.store.change import change
+from adapters.store.sections import Sections
 from adapters.store.tenants import create_tenant
 from domain.billing.cost import Rule
 from domain.billing.settlement import Kind
@@ -108,6 +111,12 @@ async def test_a_price_from_its_adding_to_its_end(doors: Doors):
         ({"route": "a b"}, 422, "validation_failed"),
         ({"rule": "never"}, 422, "validation_failed"),
         ({"valid_from": "2026-05-01T00:00:00"}, 422, "validation_failed"),
+        ({"valid_from": "9999-12-31T23:59:59-05:00"}, 422, "validation_failed"),
+        ({"valid_from": "9999-12-31T23:59:59Z"}, 422, "validation_failed"),
+        ({"valid_from": "9001-01-01T00:00:00Z"}, 422, "validation_failed"),
+        ({"valid_from": "1969-12-31T23:59:59Z"}, 422, "validation_failed"),
+        ({"valid_from": "0001-01-01T00:00:00+14:00"}, 422, "validation_failed"),
+        ({"amount": "1000000"}, 422, "validation_failed"),
         ({"unknown": 1}, 422, "validation_failed"),
     ],
 )
@@ -123,6 +132,63 @@ async def test_two_prices_for_the_same_from_the_same_moment_on(doors: Doors):
     again = await add(doors, {**line, "prefix": "46"}, line)
     assert (again.status_code, again.json()["code"]) == (409, "price_exists")
     assert len((await doors.ask("GET", "prices")).json()["prices"]) == 1
+
+
+@pytest.mark.parametrize("at", ["1970-01-01T00:00:00Z", "9000-12-31T11:59:59-12:00"])
+async def test_the_first_and_the_last_moment_that_a_price_may_hold_from(doors: Doors, at):
+    assert (await add(doors, {**PRICE, "valid_from": at})).status_code == 201
+    doors.money.lists.refresh()
+    assert len(doors.money.lists.value.rows) == 1
+
+
+async def test_a_price_that_cannot_be_read_stops_nobody_and_can_be_removed(doors: Doors, caplog):
+    """As one of a moment that no calendar has."""
+    await add(doors, PRICE)
+    insert = (
+        "INSERT INTO prices"
+        " (id, tenant, currency, channel, route, prefix, valid_from, amount, rule)"
+        " VALUES (?, '', 'EUR', 'sms', '*', '', ?, 5, 'submitted')"
+    )
+    with change(doors.money.where, prices.SECTION) as database:
+        id_ = prices.new_id()
+        database.execute(insert, (id_, 253402318799.0))
+    sections = Sections(doors.money.where)
+    assert len(PriceLists(sections).value.rows) == 1, "a process starts"
+    sections.close()
+    doors.money.lists.refresh()
+    assert len((await doors.ask("GET", "prices")).json()["prices"]) == 1
+    said = [record for record in caplog.records if id_ in record.getMessage()]
+    assert len(said) == 1
+    assert (await doors.ask("DELETE", f"prices/{id_}")).status_code == 204
+    assert (await doors.ask("DELETE", f"prices/{id_}")).json()["code"] == "price_not_found"
+
+
+async def test_a_tenants_price_is_in_its_accounts_currency(doors: Doors):
+    doors.money.account("acme")
+    line = {**PRICE, "tenant": "acme", "currency": "USD"}
+    refused = await add(doors, PRICE, line)
+    assert (refused.status_code, refused.json()["code"]) == (409, "currency_differs")
+    assert refused.json()["detail"] == "acme pays in EUR, not in USD."
+    assert (await doors.ask("GET", "prices")).json()["prices"] == []
+    assert (await add(doors, {**line, "tenant": "other"})).status_code == 201
+    forced = await doors.ask("POST", "prices", {"prices": [line]}, force="true")
+    assert forced.status_code == 201
+
+
+async def test_an_account_in_a_currency_without_prices(doors: Doors):
+    [line] = (await add(doors, {**PRICE, "currency": "USD"})).json()["prices"]
+    refused = await doors.ask("PUT", "accounts/acme", {"currency": "EUR"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "currency_unpriced")
+    assert (await doors.ask("GET", "accounts/acme")).json()["code"] == "no_account"
+    forced = await doors.ask("PUT", "accounts/acme", {"currency": "EUR"}, force="true")
+    assert forced.status_code == 200
+    assert (await doors.ask("PUT", "accounts/other", {"currency": "USD"})).status_code == 200
+    await add(doors, PRICE)
+    refused = await doors.ask("DELETE", f"prices/{line['id']}")
+    assert (refused.status_code, refused.json()["code"]) == (409, "currency_unpriced")
+    assert "other pays in USD" in refused.json()["detail"]
+    forced = await doors.ask("DELETE", f"prices/{line['id']}", force="true")
+    assert forced.status_code == 204
 
 
 async def test_a_price_that_a_route_in_use_needs(doors: Doors):
@@ -183,6 +249,7 @@ async def test_terms_that_are_refused(doors: Doors, path, body, code):
         ({"amount": "1,5"}, "validation_failed"),
         ({"amount": "5", "kind": "gift"}, "validation_failed"),
         ({"amount": "5", "reference": ""}, "validation_failed"),
+        ({"amount": "1000000000000"}, "validation_failed"),
     ],
 )
 async def test_entries_that_are_refused(doors: Doors, body, code):
@@ -194,6 +261,7 @@ async def test_entries_that_are_refused(doors: Doors, body, code):
 
 
 async def test_messages_of_an_empty_account_are_refused_until_something_is_paid_in(doors: Doors):
+    doors.money.price(5)
     doors.money.account("acme")
     refused = await doors.as_tenant("POST", "/v1/messages", json=MESSAGE)
     assert (refused.status_code, refused.json()["code"]) == (402, "account_empty")
@@ -203,7 +271,28 @@ async def test_messages_of_an_empty_account_are_refused_until_something_is_paid_
     assert (await doors.as_tenant("POST", "/v1/messages", json=MESSAGE)).status_code == 202
 
 
+@pytest.mark.parametrize(
+    ("price", "refused"),
+    [
+        ({}, True),
+        ({"prefix": "45"}, True),
+        ({"prefix": "46"}, False),
+        ({"channel": "email"}, False),
+        ({"route": "tdc"}, True),
+        ({"tenant": "acme"}, True),
+        ({"tenant": "other"}, False),
+        ({"amount": 0}, False),
+    ],
+)
+async def test_an_empty_account_refuses_only_what_has_a_price(doors: Doors, price, refused):
+    doors.money.account("acme")
+    doors.money.price(**{"amount": 5, **price})
+    answer = await doors.as_tenant("POST", "/v1/messages", json=MESSAGE)
+    assert answer.status_code == (402 if refused else 202), answer.text
+
+
 async def test_each_message_of_a_batch_is_refused(doors: Doors):
+    doors.money.price(5)
     doors.money.account("acme")
     answer = await doors.as_tenant("POST", "/v1/messages/batch", json={"messages": [MESSAGE] * 2})
     assert answer.json()["refused"] == 2

@@ -14,6 +14,7 @@ from adapters.billing.check import check
 from adapters.billing.leftovers import settle_leftovers
 from adapters.store.attempts import SqliteAttemptJournal
 from adapters.store.message_log import SqliteMessageLog
+from adapters.store.recipients import Places
 from adapters.store.schema import open_store
 from domain.billing.cost import Cost, Rule
 from domain.delivery import DeliveryRequest, Submission, SubmissionState
@@ -57,7 +58,7 @@ class Process:
         self.spending = money.process()
         self.charging = Charging(money.lists, self.spending, lambda: NOW)
         self.attempts = SqliteAttemptJournal(money.where)
-        self.log = SqliteMessageLog(money.where)
+        self.log = SqliteMessageLog(money.where, Places(bytes(32)))
         self.answers: list[Submission] = []
         self.routes: tuple[str, ...] = ("tdc", "telia")
         self.handed_over = 0

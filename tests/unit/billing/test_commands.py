@@ -66,6 +66,7 @@ def test_a_price_list_in_a_file(data_dir: Path):
         ("channel,amount,currency\n", 2),
         ("channel,price\nsms,1\n", 2),
         ("channel,amount,currency\nsms,1,EUR\nfax,1,EUR\n", 1),
+        ("channel,amount,currency,valid_from\nsms,1,EUR,9999-12-31T23:59:59-05:00\n", 1),
     ],
 )
 def test_a_file_that_is_no_price_list_adds_nothing(data_dir: Path, content: str, exit_code: int):
@@ -73,6 +74,20 @@ def test_a_file_that_is_no_price_list_adds_nothing(data_dir: Path, content: str,
     file.write_text(content)
     assert run("prices", "import", str(file)).exit_code == exit_code
     assert as_json("prices", "list")["prices"] == []
+
+
+def test_a_currency_in_which_nothing_has_a_price_is_forced_or_refused(data_dir: Path):
+    run("prices", "add", "sms", "0.0075", "eur")
+    refused = run("accounts", "set", "acme", "usd")
+    assert (refused.exit_code, "USD" in refused.output) == (1, True)
+    assert run("accounts", "set", "acme", "usd", "--force").exit_code == 0
+    mine = ("prices", "add", "sms", "0.005", "eur", "--tenant", "acme")
+    assert run(*mine).exit_code == 1
+    assert run(*mine, "--force").exit_code == 0
+    file = data_dir / "prices.csv"
+    file.write_text("channel,amount,currency,tenant\nemail,1,EUR,acme\n")
+    assert run("prices", "import", str(file)).exit_code == 1
+    assert as_json("prices", "import", str(file), "--force") == {"added": 1}
 
 
 def test_an_account_and_what_is_paid_in(data_dir: Path):

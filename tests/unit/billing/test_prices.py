@@ -109,6 +109,39 @@ def test_what_a_tenant_without_an_account_pays_in(currencies, home):
     assert PriceBook([row(1, currency=code) for code in currencies]).currency("acme") == home
 
 
+@pytest.mark.parametrize(
+    ("tenant", "cheapest"), [("other", 10), ("acme", 10), ("dollar", 60), ("crown", 0)]
+)
+def test_the_cheapest_segment_that_a_tenant_may_pay_for(tenant, cheapest):
+    assert BOOK.cheapest(tenant) == cheapest
+
+
+def test_what_is_free_is_not_the_cheapest():
+    book = PriceBook([row(0), row(5, channel="email"), row(3, tenant="acme")])
+    assert [book.cheapest(tenant) for tenant in ("other", "acme")] == [5, 3]
+    assert PriceBook().cheapest("other") == 0
+
+
+@pytest.mark.parametrize(
+    ("tenant", "channel", "digits", "costs"),
+    [
+        ("other", "sms", "4915112345", True),
+        ("other", "email", "", True),
+        ("other", "push", "", False),
+        ("crown", "sms", "4520123456", False),
+        ("dollar", "sms", "4520123456", True),
+    ],
+)
+def test_what_may_cost_something(tenant, channel, digits, costs):
+    assert BOOK.may_cost(tenant, channel, digits, MAY) is costs
+
+
+def test_a_price_of_one_route_may_come_to_be_paid():
+    book = PriceBook([row(0), row(5, route="telia", prefix="45"), row(0, prefix="46")])
+    costs = [book.may_cost("acme", "sms", digits, MAY) for digits in ("4520", "4670", "49")]
+    assert costs == [True, False, False]
+
+
 def test_an_empty_book_is_false_and_free():
     assert not PriceBook()
     assert PriceBook().price("acme", "tdc", "sms", "45", MAY) is None

@@ -10,7 +10,8 @@ import pytest
 
 from adapters.billing import spending as module
 from adapters.billing.check import check
-from adapters.billing.spending import DEAD, FRESH, RENEW, Answer
+from adapters.billing.ledger import Ledger
+from adapters.billing.spending import DEAD, FRESH, LOOK, REFUSED_FOR, RENEW, Answer
 from adapters.store.change import looking
 from domain.billing.settlement import Kind
 from tests.unit.billing.conftest import Money, movement
@@ -61,14 +62,14 @@ async def test_what_is_taken_is_leased_once_and_spent_from_memory(money: Money):
 
 
 async def test_an_account_that_is_used_up(money: Money):
+    money.price(10)
     money.account("acme", 25)
     process = money.process()
-    answers = [await process.ask("acme", 10) for _ in range(3)]
-    assert answers == [Answer.SET_ASIDE, Answer.SET_ASIDE, Answer.NEVER]
-    await eventually(lambda: money.empty("acme"))
     for number in range(2):
+        assert await process.ask("acme", 10) is Answer.SET_ASIDE
         process.enter(10, movement(f"m{number}"))
-    await process.flush()
+    assert await process.ask("acme", 10) is Answer.NEVER
+    await eventually(lambda: money.empty("acme"))
     assert (money.state("acme").balance, leased(money)) == (5, 0)
     money.pay("acme", 100, "more")
     assert not money.empty("acme")
@@ -110,7 +111,72 @@ async def test_several_who_wait_share_what_is_there(money: Money):
     process = money.process()
     answers = await asyncio.gather(*(process.ask("acme", 10) for _ in range(5)))
     assert answers.count(Answer.SET_ASIDE) == 3
-    assert answers.count(Answer.NEVER) == 2
+    assert answers.count(Answer.LATER) == 2
+
+
+async def test_what_attempts_under_way_hold_is_worth_waiting_for(money: Money):
+    """Each holds what the dearest route costs, and most of that comes back."""
+    clock = Clock()
+    money.price(1)
+    money.account("acme", 100)
+    process = money.process(clock=clock)
+    for _ in range(10):
+        assert await process.ask("acme", 10) is Answer.SET_ASIDE
+    assert await process.ask("acme", 10) is Answer.LATER
+    assert await process.ask("acme", 10) is Answer.LATER, "remembered"
+    assert await process.ask("acme", 101) is Answer.LATER, "remembered, too"
+    clock.now += REFUSED_FOR
+    assert await process.ask("acme", 101) is Answer.NEVER, "whatever comes back"
+    for number in range(10):
+        process.enter(10, movement(f"m{number}", amount=-1))
+    await process.flush()
+    clock.now += REFUSED_FOR
+    assert process.take("acme", 10) or await process.ask("acme", 10) is Answer.SET_ASIDE
+    assert not money.empty("acme")
+
+
+async def test_a_cheaper_price_lets_messages_in_again(money: Money):
+    clock = Clock()
+    money.price(10)
+    money.account("acme", 5)
+    process = money.process(clock=clock)
+    assert await process.ask("acme", 10) is Answer.NEVER
+    await eventually(lambda: money.empty("acme"))
+    money.price(5, route="tdc")
+    clock.now += LOOK
+    process.enter(0, movement("m", Kind.RESERVE, -10, tenant="rich"))
+    await eventually(lambda: not money.empty("acme"))
+
+
+@pytest.mark.parametrize(("has", "cheapest", "empty"), [(40, 1, False), (40, 41, True)])
+async def test_one_message_that_is_too_dear_does_not_empty_the_account(
+    money: Money, has: int, cheapest: int, empty: bool
+):
+    money.price(cheapest)
+    money.account("acme", has)
+    process = money.process()
+    assert await process.ask("acme", 50) is Answer.NEVER
+    await process.close()
+    assert money.empty("acme") is empty
+    assert money.state("acme").leased == 0
+
+
+async def test_a_refund_that_comes_when_nobody_spends_lets_messages_in_again(money: Money):
+    clock = Clock()
+    money.price(10)
+    money.account("acme", 5)
+    process = money.process(clock=clock)
+    assert await process.ask("acme", 10) is Answer.NEVER
+    await eventually(lambda: money.empty("acme"))
+    clock.now += LOOK
+    process.enter(0, movement("m1", Kind.RESERVE, -10, tenant="rich"))
+    await process.flush()
+    assert money.empty("acme")
+    with looking(money.where) as database, database.transaction():
+        Ledger().enter(database, [movement("m2", Kind.RELEASE, 10)])
+    clock.now += LOOK
+    process.enter(0, movement("m3", Kind.RESERVE, -10, tenant="rich"))
+    await eventually(lambda: not money.empty("acme"))
 
 
 async def test_a_killed_process_returns_what_it_had_not_spent(money: Money, monkeypatch):
@@ -153,8 +219,11 @@ async def test_what_costs_more_than_was_set_aside_is_entered_all_the_same(money:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_two_processes_never_spend_more_than_there_is(money: Money, seed: int):
+async def test_two_processes_never_spend_more_than_there_is(
+    money: Money, seed: int, monkeypatch: pytest.MonkeyPatch
+):
     """Messages of random prices, some refunded, on two processes, until the account is dry."""
+    monkeypatch.setattr(module, "REFUSED_FOR", 0.0)
     random_ = random.Random(seed)
     money.account("acme", 3_000)
     processes = [money.process(renew=0.02), money.process(renew=0.02)]
@@ -190,3 +259,30 @@ async def test_two_processes_never_spend_more_than_there_is(money: Money, seed: 
         rows = database.execute("SELECT COUNT(*) FROM ledger WHERE kind = ?", (Kind.CHARGE.value,))
         assert rows.fetchone()[0]
     assert all(finding.ok for finding in check(money.where))
+
+
+async def test_what_is_entered_is_counted_once_and_what_waits_is_seen(money: Money):
+    from adapters.telemetry.billing import LedgerTelemetry
+    from adapters.telemetry.exposition import Metrics
+    from tests.unit.admin.test_metrics import samples
+
+    clock, telemetry = Clock(), LedgerTelemetry()
+    ledger = Ledger(entered=telemetry.entered)
+    process = money.process(ledger=ledger, clock=clock, linger=60)
+    telemetry.follow(process)
+
+    def found() -> dict[tuple[str, ...], float]:
+        return samples(Metrics(telemetry).expose("")[0].decode())
+
+    for message in ("m1", "m2"):
+        process.enter(0, movement(message, Kind.RESERVE))
+    clock.now += 7
+    assert (found()["hermes_ledger_queue",], found()["hermes_ledger_lag_seconds",]) == (2, 7)
+    await process.flush()
+    assert (found()["hermes_ledger_queue",], found()["hermes_ledger_lag_seconds",]) == (0, 0)
+    # The message's end enters the first one again.
+    with looking(money.where) as database, database.transaction():
+        again = [movement("m1", Kind.RESERVE), movement("m1", Kind.RELEASE, 10)]
+        ledger.enter(database, again)
+    assert found()["hermes_ledger_movements_total", "reserve", "acme"] == 2
+    assert found()["hermes_ledger_movements_total", "release", "acme"] == 1

@@ -51,7 +51,9 @@ class Receivers:
     at_once: dict[str, int] = field(default_factory=dict)
     most: dict[str, int] = field(default_factory=dict)
 
-    async def send(self, url: str, secrets: tuple[str, ...], webhook_id: str, body: bytes) -> int:
+    async def send(
+        self, url: str, secrets: tuple[str, ...], webhook_id: str, body: bytes, *, tenant: str = ""
+    ) -> int:
         self.at_once[url] = self.at_once.get(url, 0) + 1
         self.most[url] = max(self.most.get(url, 0), self.at_once[url])
         try:

@@ -11,6 +11,7 @@ import httpx
 import msgspec
 import pytest
 
+from adapters.callbacks.events import Health
 from adapters.callbacks.sender import CallbackForbidden, CallbackRefused
 from domain.callback import MAX_ENDPOINTS
 from handlers.api.app import create_app
@@ -145,6 +146,53 @@ async def test_another_tenants_host_is_as_one_that_does_not_exist(api: Api):
         assert (await api.call(method, f"/{origin}{path}", body)).status_code == 404
 
 
+async def test_hosts_are_listed_a_page_at_a_time(api: Api):
+    made = await api.made()
+    hosts = {f"cbo_{number:024}": f"https://{number}.shop.example" for number in range(5)}
+    for name, address in hosts.items():
+        await api.post.events.note_health(name, TENANT, address, Health(delivered_at=1.0))
+    await api.post.events.note_health(f"cbo_{'9' * 24}", "globex", "https://x.example", Health())
+    pages: list[dict[str, Any]] = []
+    while not pages or pages[-1]["next_cursor"] is not None:
+        params = {"limit": 2} | ({"cursor": pages[-1]["next_cursor"]} if pages else {})
+        pages.append((await api.call("GET", params=params)).json())
+    assert [len(page["data"]) for page in pages] == [1 + 2, 2, 1]
+    first, *found = [one for page in pages for one in page["data"]]
+    assert first["id"] == made["id"]
+    assert {one["id"]: one["url"] for one in found} == hosts
+
+
+async def test_one_host_is_looked_up_without_the_others(api: Api, monkeypatch):
+    name = f"cbo_{'1' * 24}"
+    await api.post.events.note_health(name, TENANT, "https://shop.example", Health())
+
+    async def refused(*args: object) -> list[tuple[str, str]]:
+        raise AssertionError("all hosts are read")
+
+    monkeypatch.setattr(api.post.events, "hosts", refused)
+    for path in ("", "/events"):
+        assert (await api.call("GET", f"/{name}{path}")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("params", "status", "code"),
+    [
+        ({"limit": "0"}, 422, "out_of_range"),
+        ({"limit": "501"}, 422, "out_of_range"),
+        ({"state": "waiting"}, 422, "unknown_parameter"),
+        ({"cursor": "x"}, 400, "invalid_cursor"),
+        ({"cursor": f"cbe_{'1' * 24}"}, 400, "invalid_cursor"),
+    ],
+)
+async def test_what_the_list_of_endpoints_is_not_asked_for(
+    api: Api, params: dict[str, str], status: int, code: str
+):
+    answer = await api.call("GET", params=params)
+    assert answer.status_code == status
+    problem = answer.json()
+    assert code in {problem["code"], *(error["code"] for error in problem.get("errors", []))}
+
+
 async def test_what_waits_is_seen_and_told_when_the_endpoint_is_enabled_again(api: Api):
     made = await api.made()
     disabled = (await api.call("PATCH", f"/{made['id']}", {"enabled": False})).json()
@@ -220,8 +268,8 @@ async def test_a_cursor_is_only_what_a_page_gave(api: Api, cursor: str):
         (CallbackRefused("HTTP 503", status=503), (False, 503, "HTTP 503")),
         (CallbackRefused("TimeoutError"), (False, None, "TimeoutError")),
         (
-            CallbackForbidden("10.0.0.1 is not a public address"),
-            (False, None, "10.0.0.1 is not a public address"),
+            CallbackForbidden("the host has an address that is not public"),
+            (False, None, "the host has an address that is not public"),
         ),
     ],
 )

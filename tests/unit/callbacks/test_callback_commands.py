@@ -53,8 +53,9 @@ EVENT = {
 
 
 def test_the_list_shows_what_waits_and_why(api, run):  # noqa: F811
-    api.answer("GET", "/v1/callbacks", 200, {"data": [ENDPOINT]})
+    api.answer("GET", "/v1/callbacks", 200, {"data": [ENDPOINT], "next_cursor": "cbo_1"})
     result = run("callbacks", "list")
+    assert "More hosts: hermes callbacks list --cursor cbo_1" in result.output
     for said in (NAME, "down", "10,000+", "2 h", "HTTP 500", "https://shop.example/hermes"):
         assert said in result.output
 

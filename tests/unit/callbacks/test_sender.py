@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -10,10 +12,18 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 
-from adapters.callbacks.sender import CallbackForbidden, CallbackRefused, CallbackSender, sign
-from adapters.egress import ForbiddenAddress, PublicResolver, refuse_private
+from adapters.callbacks.sender import (
+    CallbackForbidden,
+    CallbackHeldUp,
+    CallbackRefused,
+    CallbackSender,
+    sign,
+)
+from adapters.egress import ForbiddenAddress, refuse_private
+from adapters.resolution import AT_ONCE, THREADS, Lookup, PublicResolver, Resolver
 from adapters.store.tenants import create_tenant, webhook_secret
 from tests.cascade.signature import verify
+from tests.waiting import eventually
 
 BODY = b'{"type":"message.delivered"}'
 
@@ -224,3 +234,113 @@ def test_a_public_address_is_allowed(address: str):
 async def test_a_name_with_a_private_address_is_refused():
     with pytest.raises(ForbiddenAddress):
         await PublicResolver().resolve("localhost", 443)
+
+
+def lookup_of(found: dict[str, list[str]], asked: list[str]) -> Lookup:
+    """A lookup that answers what it is told to, and for the other names never."""
+
+    async def lookup(host: str, port: int) -> list[str]:
+        asked.append(host)
+        if host not in found:
+            await asyncio.Event().wait()
+        return found[host]
+
+    return lookup
+
+
+@pytest.fixture
+async def sender_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Callable[..., CallbackSender]]:
+    made: list[CallbackSender] = []
+
+    def make(found: dict[str, list[str]], asked: list[str] | None = None) -> CallbackSender:
+        lookup = lookup_of(found, [] if asked is None else asked)
+        names = Resolver(lookup, lambda address: None)
+        monkeypatch.setattr("adapters.callbacks.sender.Resolver", lambda check: names)
+        made.append(CallbackSender(tmp_path / "hermes.db", allow_private=True))
+        return made[-1]
+
+    yield make
+    for sender in made:
+        await sender.close()
+
+
+async def sent(sender: CallbackSender, url: str, tenant: str) -> object:
+    secret = f"whsec_{base64.b64encode(b'k' * 32).decode()}"
+    try:
+        return await sender.send(url, (secret,), "id", BODY, tenant=tenant)
+    except CallbackRefused as refused:
+        return type(refused), str(refused)
+
+
+async def test_names_that_nobody_answers_for_hold_up_their_tenant_alone(
+    sender_with: Callable[..., CallbackSender],
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("adapters.callbacks.sender._TURN_WITHIN", 0.05)
+    asked: list[str] = []
+    sender = sender_with({"good.example": ["127.0.0.1"]}, asked)
+    port = receiver.url.rpartition(":")[2]
+    silent = [
+        asyncio.create_task(sent(sender, f"http://silent{number}.example/", "acme"))
+        for number in range(AT_ONCE + 2)
+    ]
+    await eventually(lambda: len(asked) == AT_ONCE)
+    for _ in range(2):
+        assert await sent(sender, f"http://good.example:{port}/", "globex") == 200
+    # What was found is what is called: nobody asks again.
+    assert asked.count("good.example") == 1
+    # The tenant's own wait in our queue is told apart from a receiver that does not answer.
+    done, _ = await asyncio.wait(silent, timeout=2)
+    assert {task.result() for task in done} == {
+        (CallbackHeldUp, "too many hosts are being looked up")
+    }
+    assert len(done) == 2
+    for task in silent:
+        task.cancel()
+    await asyncio.gather(*silent, return_exceptions=True)
+
+
+async def test_lookups_of_many_tenants_leave_a_receiver_without_blame(
+    sender_with: Callable[..., CallbackSender], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("adapters.callbacks.sender._TURN_WITHIN", 0.05)
+    asked: list[str] = []
+    sender = sender_with({"good.example": ["127.0.0.1"]}, asked)
+    silent = [
+        asyncio.create_task(sent(sender, f"http://silent{number}.example/", f"tenant{number}"))
+        for number in range(THREADS)
+    ]
+    await eventually(lambda: len(asked) == THREADS)
+    refused, _ = await sent(sender, "http://good.example/", "globex")
+    assert refused is CallbackHeldUp
+    for task in silent:
+        task.cancel()
+    await asyncio.gather(*silent, return_exceptions=True)
+
+
+async def test_name_servers_that_do_not_answer_are_the_receivers_failure(
+    sender_with: Callable[..., CallbackSender], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("adapters.callbacks.sender._NAMED_WITHIN", 0.05)
+    sender = sender_with({"nobody.example": []})
+    for host, said in (
+        ("silent.example", "the host's name servers do not answer"),
+        ("nobody.example", "the host was not found"),
+    ):
+        assert await sent(sender, f"http://{host}/", "acme") == (CallbackRefused, said)
+
+
+@pytest.mark.parametrize("host", ["inner.example", "10.96.14.7", "[fd12::7]"])
+async def test_what_a_forbidden_name_stands_for_is_not_told(
+    sender_that: Callable[[bool], CallbackSender], monkeypatch: pytest.MonkeyPatch, host: str
+):
+    def found(*_args: object, **_options: object) -> list[tuple[object, ...]]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.96.14.7", 443))]
+
+    monkeypatch.setattr("socket.getaddrinfo", found)
+    with pytest.raises(CallbackForbidden) as forbidden:
+        await sender_that(False).post("acme", f"https://{host}/", "id", BODY)
+    assert str(forbidden.value) == "the host has an address that is not public"

@@ -7,7 +7,11 @@ import time
 
 import pytest
 
-from adapters.callbacks.sender import CallbackForbidden, CallbackRefused
+from adapters.callbacks import events as events_module
+from adapters.callbacks import waker as waker_module
+from adapters.callbacks.events import INSERT, Health
+from adapters.callbacks.sender import CallbackForbidden, CallbackHeldUp, CallbackRefused
+from adapters.callbacks.waker import Waker, sweep
 from adapters.store import audit
 from adapters.store.change import looking
 from domain.callback import (
@@ -27,6 +31,8 @@ from tests.unit.callbacks.conftest import AT, GONE, REFUSED, TENANT, Post, an_or
 from tests.waiting import eventually
 
 ONE, TWO = "https://one.example", "https://two.example"
+FAR = 4e9
+"""A time that comes much later."""
 ALL = frozenset(EventType)
 FOLLOWED = an_order(tell=("message.submitted", "message.attempt_failed"))
 
@@ -258,8 +264,6 @@ async def test_a_removed_endpoint_is_told_nothing_more(post: Post):
 async def test_an_endpoint_made_by_another_process_is_not_taken_for_a_removed_one(post: Post):
     made, _ = post.store.create(TENANT, ONE, ENDS, "", "key:test")
     row = (made.id, "msg_1.ended", TENANT, "msg_1", "message.failed", None, b"{}", 0.0, 0.0)
-    from adapters.callbacks.events import INSERT
-
     await post.events.add((INSERT, row))
     assert await post.pump.run(made.id) is None
     assert post.receivers.got(ONE) == ["msg_1.ended"]
@@ -273,15 +277,39 @@ async def test_a_messages_own_address_is_told_the_end_signed_by_the_tenant(post:
     assert await post.pump.run(origin) is None
     assert post.receivers.got(url) == ["msg_1.ended"]
     assert post.receivers.signed_with == [("whsec_of_the_tenant",)]
-    assert await post.events.addresses(TENANT) == [(origin, "https://shop.example")]
+    assert await post.events.hosts(TENANT, "", 10) == [(origin, "https://shop.example")]
 
 
 async def test_a_messages_own_address_that_is_forbidden_is_not_tried_for_days(post: Post):
     url = "https://shop.example/told"
-    post.receivers.failing[url] = CallbackForbidden("10.0.0.1 is not a public address")
+    post.receivers.failing[url] = CallbackForbidden("the host has an address that is not public")
     await post.end("msg_1", an_order(status_callback=url))
     assert await post.pump.run(post.woken[0]) is None
     assert await post.states(post.woken[0]) == {"msg_1.ended": "given_up"}
+
+
+@pytest.mark.parametrize("failures", [0, TRIP], ids=["well", "down"])
+async def test_what_we_do_not_come_to_posting_is_not_the_receivers_failure(
+    post: Post, failures: int
+):
+    endpoint = post.endpoint()
+    await post.end("msg_1")
+    before = Health(failures, None, probe_at=0.0) if failures else Health()
+    await post.events.note_health(endpoint.id, TENANT, ONE, before)
+    post.receivers.failing[ONE] = CallbackHeldUp("too many hosts are being looked up")
+    pause = await post.pump.run(endpoint.id)
+    assert pause is not None
+    assert 3 < pause < 6
+    health = await post.events.health(endpoint.id)
+    assert (health.failures, health.failed_at, health.error) == (failures, None, None)
+    [kept] = await post.events.list(
+        endpoint.id, TENANT, state=None, message=None, before=None, limit=9
+    )
+    assert (kept.tries, kept.error, kept.telling.state.value) == (0, None, "waiting")
+    del post.receivers.failing[ONE]
+    post.clock.ahead = 10
+    await post.pump.run(endpoint.id)
+    assert await post.states(endpoint.id) == {"msg_1.ended": "delivered"}
 
 
 async def test_both_secrets_sign_during_the_grace_and_only_the_new_one_after(post: Post):
@@ -327,16 +355,13 @@ async def test_the_sweep_finds_every_endpoint_with_a_backlog(post: Post):
     waiting = {post.endpoint(name).id for name in ("one", "two")}
     idle = post.endpoint("three", frozenset({EventType.CANCELED}))
     await post.end_many(3)
-    found = await post.events.waiting()
+    found = [endpoint for endpoint, _ in await post.events.waiting()]
     assert set(found) == waiting
     assert len(found) == 2
     assert idle.id not in found
 
 
 async def test_the_sweep_wakes_what_was_forgotten_and_nothing_that_has_its_time(post: Post):
-    from adapters.callbacks.events import INSERT
-    from adapters.callbacks.waker import Waker, sweep
-
     forgotten, fresh, down, off = (post.endpoint(name) for name in ("one", "two", "three", "four"))
     post.receivers.failing["https://three.example"] = REFUSED
     for number in range(TRIP):
@@ -359,12 +384,71 @@ async def test_the_sweep_wakes_what_was_forgotten_and_nothing_that_has_its_time(
     await asyncio.gather(sweeping, return_exceptions=True)
     await waker.close()
     assert woken == [forgotten.id]
-    assert fresh.id in await post.events.waiting()
+    assert fresh.id in dict(await post.events.waiting())
+
+
+LATE = {
+    # failures in a row, when the endpoint is tried again, when its events are due, and whether
+    # somebody forgot it; what is at 1.0 was to come long ago, what is at FAR comes later
+    "what should have been told": (0, None, [1.0], True),
+    "what comes later": (0, None, [FAR], False),
+    "what waits behind one that comes later": (0, None, [FAR, 1.0], False),
+    "what waits behind one that should have been told": (0, None, [1.0, FAR], True),
+    "down, to be tried later": (TRIP, FAR, [1.0], False),
+    "down, should have been tried": (TRIP, 1.0, [FAR], True),
+    "failing, and not down": (TRIP - 1, FAR, [1.0], True),
+}
+
+
+@pytest.mark.parametrize(("failures", "probe_at", "due", "late"), LATE.values(), ids=LATE)
+async def test_what_was_forgotten_is_known_from_what_has_its_time(
+    post: Post, failures, probe_at, due, late
+):
+    endpoint = post.endpoint().id
+    await post.events.note_health(
+        endpoint, TENANT, ONE, Health(failures=failures, probe_at=probe_at)
+    )
+    for number, due_at in enumerate(due):
+        row = (f"msg_1.{number}", TENANT, "msg_1", "message.sent", None, b"{}", 1.0, due_at)
+        await post.events.add((INSERT, (endpoint, *row)))
+    assert await post.events.waiting(5.0) == [(endpoint, late)]
+
+
+async def test_a_sweep_asks_once_however_many_hosts_wait(post: Post, monkeypatch):
+    hosts = [f"cbo_{number:024}" for number in range(7)]
+    for host in hosts:
+        row = (f"{host}.ended", TENANT, host, "message.sent", ONE, b"{}", time.time(), 1.0)
+        await post.events.add((INSERT, (host, *row)))
+    asked: list[tuple[str, int]] = []
+    waiting = post.events.waiting
+
+    async def counted(late: float, after: str, most: int) -> list[tuple[str, bool]]:
+        found = await waiting(late, after, most)
+        asked.append((after, len(found)))
+        return found
+
+    monkeypatch.setattr(post.events, "waiting", counted)
+    monkeypatch.setattr(waker_module, "MOST_LOOKED_AT", 3)
+    woken: set[str] = set()
+    seen: list[int] = []
+    sweeping = asyncio.create_task(
+        sweep(
+            post.events,
+            post.endpoints,
+            woken.add,
+            every=0.001,
+            seen=lambda backlogs: seen.append(len(backlogs)),
+        )
+    )
+    assert await eventually(lambda: len(asked) >= 4)
+    sweeping.cancel()
+    await asyncio.gather(sweeping, return_exceptions=True)
+    assert asked[:4] == [("", 3), (hosts[2], 3), (hosts[5], 1), ("", 3)]
+    assert woken == set(hosts)
+    assert set(seen) == {3}
 
 
 async def test_a_long_backlog_is_not_searched_through(post: Post):
-    from adapters.callbacks.events import INSERT
-
     endpoint = post.endpoint()
     for start in range(0, 20_000, 5_000):
         rows = [
@@ -392,14 +476,49 @@ async def test_a_long_backlog_is_not_searched_through(post: Post):
 
 
 async def test_old_events_are_dropped(post: Post):
-    from adapters.callbacks.events import INSERT
-
     endpoint = post.endpoint()
     old = (endpoint.id, "msg_0.ended", TENANT, "msg_0", "message.sent", None, b"{}", 0.0, None)
     await post.events.add((INSERT, old))
     await post.end("msg_1")
     await post.events.prune()
     assert list(await post.states(endpoint.id)) == ["msg_1.ended"]
+
+
+DAY = 86_400.0
+HOSTS = {
+    # an endpoint's id, days since it was told something (None: never) and since it failed, whether
+    # an event of it is kept, and whether its state is
+    "a host of 31 days ago": (f"cbo_{'1' * 24}", 31, None, False, False),
+    "a host that failed for the last time 31 days ago": (f"cbo_{'1' * 24}", 90, 31, False, False),
+    "a host of 29 days ago": (f"cbo_{'1' * 24}", 29, 31, False, True),
+    "a host that failed 29 days ago": (f"cbo_{'1' * 24}", None, 29, False, True),
+    "a host with an event": (f"cbo_{'1' * 24}", 31, None, True, True),
+    "the tenant's own": (f"cbe_{'1' * 24}", 31, 31, False, True),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "delivered", "failed", "event", "stays"), HOSTS.values(), ids=HOSTS
+)
+async def test_a_host_that_no_message_names_any_more_is_forgotten(
+    post: Post, monkeypatch, name, delivered, failed, event, stays
+):
+    monkeypatch.setattr(events_module, "_PRUNED_AT_ONCE", 1)
+    now = time.time()
+    health = Health(
+        delivered_at=None if delivered is None else now - delivered * DAY,
+        failed_at=None if failed is None else now - failed * DAY,
+    )
+    others = [f"cbo_{digit * 24}" for digit in "02"]
+    for other in others:
+        await post.events.note_health(other, TENANT, ONE, Health(delivered_at=now))
+    await post.events.note_health(name, TENANT, ONE, health)
+    if event:
+        row = ("msg_1.ended", TENANT, "msg_1", "message.sent", ONE, b"{}", now, None)
+        await post.events.add((INSERT, (name, *row)))
+    await post.events.prune()
+    assert (await post.events.health(name) == health) == stays
+    assert [host for host, _ in await post.events.hosts(TENANT, "", 10) if host in others] == others
 
 
 @pytest.mark.parametrize(
@@ -423,3 +542,52 @@ def test_an_endpoint_that_is_down_is_tried_every_ten_minutes_at_least():
     pauses = [probe_pause_after(failures) for failures in range(1, 40)]
     assert pauses == sorted(pauses)
     assert pauses[-1] == 600
+
+
+async def test_what_is_told_waits_or_is_disabled_shows_in_the_metrics(post: Post):
+    from adapters.callbacks.pump import Pump
+    from adapters.telemetry.callbacks import CallbackTelemetry
+    from adapters.telemetry.exposition import Metrics
+    from tests.unit.admin.test_metrics import samples
+
+    telemetry = CallbackTelemetry(post.endpoints, post.clock)
+
+    async def disable(endpoint: str, because: str) -> None:
+        await asyncio.to_thread(post.store.disable, endpoint, because)
+
+    async def nobody(endpoint: str) -> None:
+        pass
+
+    pump = Pump(
+        post.events,
+        post.endpoints,
+        post.receivers,
+        disable,
+        clock=post.clock,
+        told=telemetry.told,
+    )
+    well, failing, gone = (post.endpoint(name) for name in ("one", "two", "three"))
+    post.receivers.failing["https://two.example"] = REFUSED
+    post.receivers.failing["https://three.example"] = GONE
+    await post.end("msg_1")
+    for endpoint in (well, failing, gone):
+        await pump.run(endpoint.id)
+    post.endpoints.refresh()
+    waker = Waker(nobody)
+    sweeping = asyncio.create_task(
+        sweep(post.events, post.endpoints, waker, every=60, seen=telemetry.wait)
+    )
+
+    def found() -> dict[tuple[str, ...], float]:
+        return samples(Metrics(telemetry).expose("")[0].decode())
+
+    waiting = ("hermes_callbacks_waiting", TENANT)
+    assert await eventually(lambda: found().get(waiting)) == 2
+    sweeping.cancel()
+    await asyncio.gather(sweeping, return_exceptions=True)
+    await waker.close()
+    assert found()["hermes_callbacks_total", "delivered", TENANT] == 1
+    assert found()["hermes_callbacks_total", "failed", TENANT] == 2
+    assert found()["hermes_callback_endpoints_disabled", TENANT] == 1
+    post.clock.ahead = 600
+    assert found()["hermes_callbacks_oldest_seconds", TENANT] >= 600

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -269,10 +270,10 @@ def test_keys_are_made_listed_and_revoked(in_empty_directory, run):
     assert run("keys", "create", "initech", "--new-tenant").exit_code == 0
 
 
-def test_keys_without_a_database_say_where_it_would_be(in_empty_directory, run):
+def test_keys_without_a_database_say_where_they_make_one(in_empty_directory, run):
     result = run("keys", "list")
-    assert result.exit_code == 1
-    assert "hermes.db" in result.output
+    assert result.exit_code == 0
+    assert f"{Path('.hermes/hermes.db')} is a new database" in result.stderr
 
 
 @pytest.mark.parametrize(

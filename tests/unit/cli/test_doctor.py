@@ -8,6 +8,7 @@ from infra.cli import doctor
 from infra.cli.doctor import Verdict
 from infra.local.ports import Ports
 from infra.local.running import Running
+from infra.settings import Callbacks, Settings
 
 
 @pytest.mark.parametrize(
@@ -146,6 +147,24 @@ def test_wrong_settings_end_the_examination_with_their_name(in_empty_directory, 
     last = json.loads(result.output)[-1]
     assert (last["check"], last["verdict"]) == ("settings", "fail")
     assert "nonsense" in last["found"]
+
+
+@pytest.mark.parametrize(
+    ("public_url", "development", "verdict", "refused"),
+    [
+        ("https://hermes.example", False, "ok", False),
+        ("http://hermes.example", False, "warn", True),
+        (None, False, "warn", True),
+        (None, True, "warn", False),
+    ],
+)
+def test_unsubscribe_links_that_lead_nowhere(
+    in_empty_directory, public_url, development, verdict, refused
+):
+    callbacks = Callbacks(allow_private_addresses=development)
+    finding = doctor.check_unsubscribing(Settings(public_url=public_url, callbacks=callbacks))
+    assert finding.verdict == verdict
+    assert ("marketing by e-mail is refused" in finding.found) is refused
 
 
 def test_the_report_is_a_line_a_finding_with_advice_below(capsys):

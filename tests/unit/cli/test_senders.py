@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from adapters.store.tenants import create_tenant
+from adapters.store.tenants import add_tenant
 
 
 @pytest.fixture
 def said(run, in_empty_directory, monkeypatch):
     """What a command prints, which has to succeed; there is a tenant acme."""
     monkeypatch.delenv("HERMES_DATABASE_URL", raising=False)
-    create_tenant(in_empty_directory / ".hermes" / "hermes.db", "acme")
+    add_tenant(in_empty_directory / ".hermes" / "hermes.db", "acme", {"tier": "dedicated"})
 
     def said(*arguments):
         result = run("senders", *arguments)

@@ -199,3 +199,31 @@ def test_pages_are_followed_to_the_end(api, in_empty_directory, run, monkeypatch
     listed = json.loads(run("tenants", "list", "--json", "--api", api.url).stdout)["tenants"]
     assert [one["id"] for one in listed] == ["acme", "globex"]
     assert "cursor=acme" in api.requests[1][1]
+
+
+def test_tenants_can_be_added_before_anything_was_started(
+    said, run, in_empty_directory, monkeypatch
+):
+    monkeypatch.delenv("HERMES_DATABASE_URL", raising=False)
+    first = run("tenants", "add", "acme")
+    assert first.exit_code == 0, first.output
+    assert "is a new database" in first.stderr
+    assert (in_empty_directory / ".hermes").stat().st_mode & 0o077 == 0
+    assert "acme" in said("tenants", "list")
+    assert "new database" not in run("tenants", "list").stderr
+
+
+def test_a_place_where_no_database_can_be(run, in_empty_directory, monkeypatch):
+    monkeypatch.delenv("HERMES_DATABASE_URL", raising=False)
+    (in_empty_directory / ".hermes").write_text("a file")
+    result = run("tenants", "list")
+    assert result.exit_code == 1
+    assert "cannot be made" in result.stderr
+
+
+def test_a_tier_that_is_in_use_is_told_with_what_is_in_the_way(said, run, database):
+    said("tenants", "set", "acme", "tier=dedicated")
+    said("senders", "approve", "acme", "AcmeBank", "--reserved")
+    result = run("tenants", "set", "acme", "tier=shared")
+    assert result.exit_code == 1
+    assert "the sender AcmeBank" in result.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
@@ -89,6 +90,9 @@ async def test_answers(answer: web.Response, field: str, operator: str | None):
         web.json_response({}),
         web.json_response([]),
         web.json_response({"mccmnc": {"a": 1}}),
+        web.Response(body=b'{"mccmnc": "\xff"}'),
+        web.Response(text="[" * 60_000),
+        web.json_response({"mccmnc": "23801", "more": "x" * 65_536}),
     ],
 )
 async def test_what_is_no_answer_says_nothing_about_the_number(answer: web.Response):
@@ -102,6 +106,24 @@ async def test_what_is_no_answer_says_nothing_about_the_number(answer: web.Respo
         with pytest.raises(LookupUnavailable) as refusal:
             await lookup.look_up("+4520123456")
     assert "secret" not in str(refusal.value)
+
+
+async def test_an_answer_in_pieces_is_read_to_its_end():
+    async def answers(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        for piece in (b'{"mccm', b'nc": "23', b'801"}'):
+            await answer.write(piece)
+            for _ in range(20):
+                # The client, on the same loop, reads it before the next one leaves.
+                await asyncio.sleep(0)
+        return answer
+
+    async with (
+        serving([web.get("/{number}", answers)]) as address,
+        asking(f"{address}/{{number}}") as lookup,
+    ):
+        assert await lookup.look_up("+4520123456") == "23801"
 
 
 async def test_a_register_that_is_slow_or_not_there():

@@ -291,6 +291,19 @@ async def test_a_message_without_a_route_is_held_until_there_is_one(process, car
     await hermes.forwarded("one")
 
 
+async def test_a_stop_to_a_number_that_is_shared_is_not_held(process, carrier):
+    shared = Routes(
+        InboundRoute(NUMBER, name, name, f"https://{name}.example") for name in ("acme", "globex")
+    )
+    hermes = await process(routes=shared)
+    await carrier.deliver(*messages("Stop!"), *messages("Hello"))
+    await eventually(lambda: hermes.counts.held == 1 and not hermes.inbound.in_hand)
+    [delivery] = hermes.sink.told.values()
+    assert (delivery.tenant, delivery.url, delivery.also) == ("acme", "", ("globex",))
+    [part] = await hermes.journal.held_inbound()
+    assert part.payload == b"Hello"
+
+
 async def test_what_restate_refuses_is_held(process, carrier):
     hermes = await process()
     hermes.sink.refuses = True

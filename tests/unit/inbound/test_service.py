@@ -120,6 +120,12 @@ async def failing(server, id_):
     await eventually(lambda: status(server, id_) == "backing-off", pause=0.01)
 
 
+async def test_what_is_for_nobodys_endpoint_ends_and_is_posted_nowhere(server, ingress, receiver):
+    await ingress.inbound(delivery("", "mo_shared"))
+    await done(server, "mo_shared")
+    assert receiver.heard == []
+
+
 async def test_the_tenant_gets_a_signed_event(server, ingress, receiver):
     await ingress.inbound(delivery(receiver.url, "mo_signed"))
     [(headers, body)] = await eventually(lambda: receiver.heard)

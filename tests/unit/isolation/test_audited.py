@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -28,17 +28,53 @@ CHANGES_NOTHING = {
     "POST /admin/v1/routes/explain",
     "POST /admin/v1/suppressions/lookup",
 }
-ADMIN: list[tuple[str, dict[str, str], Any]] = [
-    ("POST tenants", {}, {"id": "carol"}),
-    ("PATCH tenants/{id}", {"id": "carol"}, {"tier": "dedicated"}),
-    ("PUT senders/{tenant}/{sender}", {"tenant": "carol", "sender": "Carol"}, {}),
-    ("DELETE senders/{tenant}/{sender}", {"tenant": "carol", "sender": "Carol"}, None),
-    ("POST keys", {}, {"tenant": "carol"}),
-    ("PATCH keys/{id}", {"id": "<key>"}, {"note": "new"}),
-    ("POST keys/{id}/rotate", {"id": "<key>"}, {}),
-    ("DELETE keys/{id}", {"id": "<key>"}, None),
+CAROL = "carol"
+EVERYBODY = ""
+
+
+class Change(NamedTuple):
+    """What an operator does. `{names}` in path, query and body stand for what earlier answers had
+    under the `kept` names; `tenant` is whom the line in the audit log is about."""
+
+    operation: str
+    ids: dict[str, str] = {}
+    body: Any = None
+    tenant: str = CAROL
+    kept: str = ""
+    found: str = "id"
+    query: dict[str, str] | None = None
+
+
+OWN = {"tenant": CAROL, "sender": "Carol"}
+PRICE = {"channel": "sms", "amount": "0.05", "currency": "EUR", "tenant": CAROL}
+PERSON = {"channel": "email", "address": "anna@example.com"}
+ROUTE = {"name": "own", "channel": "email", "kind": "own"}
+ADMIN = [
+    Change("POST tenants", body={"id": CAROL}),
+    Change("PATCH tenants/{id}", {"id": CAROL}, {"tier": "dedicated"}),
+    Change("PUT senders/{tenant}/{sender}", OWN, {}),
+    Change("DELETE senders/{tenant}/{sender}", OWN),
+    Change("POST keys", body={"tenant": CAROL}, kept="key", found="made.id"),
+    Change("PATCH keys/{id}", {"id": "{key}"}, {"note": "new"}),
+    Change("POST keys/{id}/rotate", {"id": "{key}"}, {}),
+    Change("DELETE keys/{id}", {"id": "{key}"}),
+    Change("POST prices", body={"prices": [PRICE]}, kept="price", found="prices.0.id"),
+    Change("DELETE prices/{id}", {"id": "{price}"}),
+    Change("PUT accounts/{tenant}", {"tenant": CAROL}, {"currency": "EUR"}),
+    Change("POST accounts/{tenant}/entries", {"tenant": CAROL}, {"amount": "9", "reference": "1"}),
+    Change("POST suppressions", body=PERSON, tenant=EVERYBODY, kept="suppression"),
+    Change("DELETE suppressions/{id}", {"id": "{suppression}"}, tenant=EVERYBODY),
+    Change(
+        "POST suppressions/imports",
+        body=b"address\nbert@example.com\n",
+        query={"channel": "email", "tenant": CAROL},
+    ),
+    Change("POST erasures", body={"tenant": CAROL, "to": {"sms": "+4520123456"}}),
+    Change("POST routes", body=ROUTE, tenant=EVERYBODY),
+    Change("PATCH routes/{name}", {"name": "own"}, {"priority": 7}, tenant=EVERYBODY),
+    Change("DELETE routes/{name}", {"name": "own"}, tenant=EVERYBODY),
 ]
-"""What an operator does, in an order in which all of it works; `<key>` is carol's."""
+"""In an order in which all of it works."""
 
 
 @pytest.fixture
@@ -76,16 +112,40 @@ async def test_what_a_tenant_changes_is_noted_with_its_key(world):
 
 async def test_what_an_operator_changes_is_noted(world):
     world.keys["operator"] = world.operator
-    key = ""
-    for line, ids, body in ADMIN:
-        method, _, path = line.partition(" ")
-        for name, value in ids.items():
-            path = path.replace(f"{{{name}}}", value.replace("<key>", key))
+    kept: dict[str, str] = {}
+    for change in ADMIN:
+        method, _, path = change.operation.partition(" ")
+        for name, value in change.ids.items():
+            path = path.replace(f"{{{name}}}", value.format(**kept))
         before = len(lines(world))
-        answer = await world.ask(method, f"/admin/v1/{path}", "operator", body)
-        assert answer.status < 300, f"{line}: {answer.text}"
-        if line == "POST keys":
-            key = json.loads(answer.text)["made"]["id"]
+        answer = await world.ask(
+            method,
+            f"/admin/v1/{path}",
+            "operator",
+            change.body,
+            media_type="text/csv" if isinstance(change.body, bytes) else None,
+            query=change.query,
+        )
+        assert answer.status < 300, f"{change.operation}: {answer.text}"
+        if change.kept:
+            kept[change.kept] = _found(json.loads(answer.text), change.found)
         told = lines(world)
-        assert len(told) == before + 1, line
-        assert (told[0].actor, told[0].tenant) == ("operator", "carol"), line
+        assert len(told) == before + 1, change.operation
+        assert (told[0].actor, told[0].tenant) == ("operator", change.tenant), change.operation
+
+
+async def test_no_operation_of_the_operators_is_forgotten(world):
+    """Whoever adds one says here what it changes, or above that it changes nothing."""
+    changing = {
+        str(operation)
+        for operation in world.admin_operations
+        if operation.method != "GET" and str(operation) not in CHANGES_NOTHING
+    }
+    tried = [change.operation.replace(" ", " /admin/v1/", 1) for change in ADMIN]
+    assert sorted(tried) == sorted(changing)
+
+
+def _found(answer: Any, path: str) -> str:
+    for name in path.split("."):
+        answer = answer[int(name)] if name.isdigit() else answer[name]
+    return str(answer)

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
-from domain.optout import KEYWORDS, REPLIES, Command, OptOutRules, Said, language, read
+from domain.inbound import InboundMessage, InboundRoute, Routes
+from domain.optout import (
+    KEYWORDS,
+    REPLIES,
+    Command,
+    OptOutRules,
+    Said,
+    addressed,
+    farewell,
+    language,
+    read,
+)
 from domain.sms.segmentation import count_segments
 
 ALL = [
@@ -122,3 +135,60 @@ def test_a_tenants_own_words():
 def test_a_reply_that_would_be_answered_for_ever(text):
     with pytest.raises(ValueError, match="answered for ever"):
         OptOutRules(help_reply=text)
+
+
+@pytest.mark.parametrize("tongue", KEYWORDS)
+def test_a_farewell_in_nobodys_name_is_one_sentence_and_is_no_command(tongue):
+    for word in KEYWORDS[tongue][Command.STOP]:
+        said = Said(Command.STOP, (tongue,))
+        text = farewell(said, "1230", "+4520123456")
+        assert text.startswith("1230")
+        assert "{" not in text
+        assert (text.count("."), text[-1]) == (1, ".")
+        assert count_segments(text) == ("gsm7", 1)
+        found = [read(one) for one in text.replace(".", " ").replace(":", " ").split()]
+        assert not [one for one in found if one is not None], word
+
+
+SHARED = Routes(
+    [
+        InboundRoute("1230", "acme", "acme", "https://acme.example"),
+        InboundRoute("1230", "globex", "globex", "https://globex.example"),
+        InboundRoute("1230", "win", "acme", "https://acme.example/win"),
+        InboundRoute("+4512345678", None, "own", "https://own.example"),
+        InboundRoute("+4512345678", "acme", "acme", "https://acme.example"),
+        InboundRoute("1260", "acme", "acme", "https://acme.example"),
+        InboundRoute("1260", "win", "acme", "https://acme.example/win"),
+        InboundRoute("1240", "STOP", "stopper", "https://stopper.example"),
+        InboundRoute("1240", "acme", "acme", "https://acme.example"),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("number", "text", "missing", "expected"),
+    [
+        ("1230", "STOP", (), ("acme", "", ("globex",))),
+        ("1230", "Arrêt!", (), ("acme", "", ("globex",))),
+        ("1230", "globex STOP", (), ("globex", "https://globex.example", ())),
+        ("1230", "START", (), None),
+        ("1230", "HELP", (), None),
+        ("1230", "stop it, please", (), None),
+        ("1230", "STOP", (1,), None),
+        ("4512345678", "stop", (), ("own", "https://own.example", ("acme",))),
+        ("+4512345678", "START", (), ("own", "https://own.example", ())),
+        ("+4512345678", "stop by", (), ("own", "https://own.example", ())),
+        # Somebody has said whose it is.
+        ("1240", "stop", (), ("stopper", "https://stopper.example", ())),
+        ("1250", "stop", (), None),
+        ("1260", "stop", (), ("acme", "https://acme.example", ())),
+        ("1260", "start", (), ("acme", "https://acme.example", ())),
+        ("1260", "hello", (), None),
+    ],
+)
+def test_whom_a_message_to_a_shared_number_reaches(number, text, missing, expected):
+    at = datetime(2026, 5, 1, tzinfo=UTC)
+    parts = 1 + len(missing)
+    message = InboundMessage("mo_1", "c", "+4520", number, text, None, parts, missing, at, at)
+    found = addressed(message, SHARED)
+    assert (None if found is None else (found.tenant, found.url, found.also)) == expected

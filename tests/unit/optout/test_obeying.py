@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from domain.inbound import InboundDelivery, InboundMessage, InboundRoute, delivery_of
@@ -143,3 +144,61 @@ async def test_a_number_that_several_share(people: People):
     obeyed = await people.write("ACME STOP", keyword="acme")
     assert obeyed is not None
     assert obeyed.command is Command.STOP
+
+
+# A number that several share
+
+
+def shared(text: str, url: str = "", **more) -> InboundDelivery:
+    """To a number of acme's and globex's, or of acme's own where there is a `url`."""
+    delivery = wrote(text, **more)
+    return msgspec.structs.replace(delivery, url=url, also=("globex", "initech"))
+
+
+def everybody(people: People) -> dict[str, list[Reason]]:
+    return {
+        tenant: [entry.reason for entry in people.world.store.page(tenant, 10)]
+        for tenant in ("acme", "globex", "initech")
+    }
+
+
+async def obeyed_by(people: People, rules: dict[str, OptOutRules], delivery: InboundDelivery):
+    outs = OptOuts(people.world.store, lambda one: rules.get(one, OptOutRules()), lambda: AT)
+    said = outs.command(delivery)
+    assert said is not None
+    return await outs.obey(delivery, said)
+
+
+async def test_stop_ends_all_who_share_the_number_and_is_answered_once(people: People):
+    obeyed = await obeyed_by(people, {}, shared("STOP"))
+    assert everybody(people) == {key: [Reason.STOP] for key in ("acme", "globex", "initech")}
+    assert obeyed.reply is not None
+    assert obeyed.reply.content.text == f"{NUMBER}: Du får ikke flere beskeder fra os."
+    assert await obeyed_by(people, {}, shared("STOP", number="mo_2")) == Obeyed(Command.STOP)
+
+
+async def test_one_who_answers_is_found(people: People):
+    rules = {"acme": OptOutRules(keywords=False), "globex": OptOutRules(replies=False)}
+    obeyed = await obeyed_by(people, rules, shared("STOP"))
+    assert everybody(people) == {"acme": [], "globex": [Reason.STOP], "initech": [Reason.STOP]}
+    assert obeyed.reply is not None
+    assert obeyed.reply.tenant == "initech"
+
+
+async def test_a_numbers_own_tenant_answers_for_itself(people: People):
+    own = {"acme": OptOutRules(stop_reply="Farewell.")}
+    obeyed = await obeyed_by(people, own, shared("STOP", url="https://acme.example"))
+    assert everybody(people) == {key: [Reason.STOP] for key in ("acme", "globex", "initech")}
+    assert obeyed.reply is not None
+    assert (obeyed.reply.tenant, obeyed.reply.content.text) == ("acme", "Farewell.")
+
+
+async def test_a_handler_that_begins_again_answers_for_all_the_same_once(people: People):
+    first = await obeyed_by(people, {}, shared("STOP"))
+    assert await obeyed_by(people, {}, shared("STOP")) == first
+
+
+async def test_start_lifts_nothing_of_those_who_share_the_number(people: People):
+    await obeyed_by(people, {}, shared("STOP"))
+    await obeyed_by(people, {}, shared("START", url="https://acme.example", number="mo_2"))
+    assert everybody(people) == {"acme": [], "globex": [Reason.STOP], "initech": [Reason.STOP]}

@@ -12,6 +12,7 @@ import pytest
 from adapters.store.database import connect
 from adapters.store.recent_content import RecentContent
 from domain.mode import Mode
+from handlers.api.codes import code_of
 from handlers.api.problems import Problem
 from handlers.api.services import OwnServices
 from handlers.pipeline.dedup import Dedup
@@ -113,7 +114,8 @@ async def test_a_request_that_is_repeated_under_its_key_is_no_duplicate(draft, w
 
 
 async def test_of_many_at_once_in_several_processes_one_passes(draft, where):
-    async with pipelines(where, count=3) as several:
+    known = Known(*(f"msg_{number}" for number in range(12)))
+    async with pipelines(where, known, count=3) as several:
         results = await asyncio.gather(
             *(
                 several[number % 3].admit(draft(message_id=f"msg_{number}", dedup=MINUTE))
@@ -135,18 +137,41 @@ async def test_what_was_not_accepted_after_all_may_come_again(draft, where):
         await pipeline.admit(draft(message_id="msg_2", dedup=MINUTE))
 
 
-@pytest.mark.parametrize(("seconds", "passes"), [(5, False), (11, True)])
-async def test_a_message_that_never_came_to_be_does_not_block_for_long(
-    draft, where, seconds, passes
+# The first request was answered with 503, and asked to be repeated after 2 seconds.
+@pytest.mark.parametrize(
+    ("seconds", "retry_after"), [(0, "10"), (2, "8"), (5.5, "5"), (9.9, "1"), (11, None)]
+)
+async def test_a_message_that_never_came_to_be_makes_no_duplicate_of_its_repeat(
+    draft, where, seconds, retry_after
 ):
     async with pipelines(where, Known()) as (pipeline,):
         await pipeline.admit(draft(dedup=MINUTE))
         again = draft(message_id="msg_2", dedup=MINUTE, now=after(seconds))
-        if passes:
+        if retry_after is None:
             await pipeline.admit(again)
-        else:
-            with pytest.raises(Problem, match="duplicate_content"):
-                await pipeline.admit(again)
+            return
+        with pytest.raises(Problem) as refusal:
+            await pipeline.admit(again)
+    assert refusal.value.code == "request_in_progress"
+    assert refusal.value.headers["Retry-After"] == retry_after
+
+
+async def test_a_message_that_came_to_be_is_the_first_from_its_first_moment(draft, where):
+    known = Known()
+    async with pipelines(where, known) as (pipeline,):
+        await pipeline.admit(draft(dedup=MINUTE))
+        with pytest.raises(Problem, match="request_in_progress"):
+            await pipeline.admit(draft(message_id="msg_2", dedup=MINUTE, now=after(1)))
+        known.messages.add("msg_1")
+        with pytest.raises(Problem, match="duplicate_content"):
+            await pipeline.admit(draft(message_id="msg_2", dedup=MINUTE, now=after(1)))
+
+
+def test_the_page_of_a_duplicate_does_not_ask_for_a_repeat():
+    code = code_of("duplicate_content")
+    assert code is not None
+    assert "Retry-After" not in code.remedy
+    assert "`message`" in code.remedy
 
 
 async def test_rows_leave_when_their_window_is_over(draft, where, monkeypatch):

@@ -144,6 +144,39 @@ async def test_marketing_says_how_to_end_it(draft, category, policy, outcome):
     assert order.verdicts[4].code == outcome
 
 
+SUBJECT = {"content": {"text": "Sale!", "subject": "Sale!"}}
+MAIL = {**SUBJECT, "to": {"email": "anna@example.com"}, "plan": [{"channel": "email"}]}
+BOTH = {
+    **SUBJECT,
+    "to": {"sms": "+4520123456", "email": "anna@example.com"},
+    "plan": [{"channel": "sms"}, {"channel": "email"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("reachable", "fields", "code"),
+    [
+        (False, {"category": "marketing", **MAIL}, "unsubscribing_impossible"),
+        (False, {"category": "marketing", **BOTH}, "unsubscribing_impossible"),
+        (False, {"category": "marketing", "mode": Mode.TEST, **MAIL}, None),
+        (False, {"category": "marketing"}, None),
+        (False, MAIL, None),
+        (True, {"category": "marketing", **MAIL}, None),
+    ],
+)
+async def test_no_marketing_mail_goes_out_whose_unsubscribe_link_is_dead(
+    draft, reachable, fields, code
+):
+    message = draft(**fields)
+    layers = pipeline(marketing_mail=reachable)
+    if code is None:
+        await layers.admit(message)
+        return
+    with pytest.raises(Problem) as refusal:
+        await layers.admit(message)
+    assert refusal.value.details.code == code
+
+
 async def test_marketing_without_a_way_out_is_refused_where_a_tenant_wants_it(draft):
     settings = {"compliance": {"opt_out_hint": "refuse"}}
     assert await refused(draft(settings, category="marketing")) == (

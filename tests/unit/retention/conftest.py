@@ -17,6 +17,7 @@ from adapters.retention.sweeper import EVERY, Sweeper
 from adapters.store.attempts import SqliteAttemptJournal
 from adapters.store.database import Database, is_postgres
 from adapters.store.message_log import SqliteMessageLog
+from adapters.store.recipients import Places
 from adapters.store.schema import open_store
 from domain.delivery import Submission, SubmissionState
 from domain.failures import Failure, FailureCode
@@ -206,7 +207,7 @@ async def world(where: Path | str, tmp_path: Path, request: Any) -> AsyncIterato
     journal = where if is_postgres(where) else tmp_path / "smpp.db"
     with closing(open_store(journal, "smpp")):
         pass
-    log, attempts = SqliteMessageLog(where), SqliteAttemptJournal(where)
+    log, attempts = SqliteMessageLog(where, Places(SECRET)), SqliteAttemptJournal(where)
     yield World(where, journal, log, attempts, Clock())
     await log.close()
     await attempts.close()

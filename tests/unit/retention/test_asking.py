@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from adapters.store import audit
+from adapters.store.tenants import create_tenant
 from domain.mode import Mode
 from domain.ports import Principal
 from domain.tenancy import EVERYTHING, Scope
@@ -49,6 +50,7 @@ class Doors:
 @pytest.fixture
 async def doors(world: World) -> AsyncIterator[Doors]:
     erasures = world.erasures()
+    create_tenant(world.where, "acme")
     tenants = create_app(Keys(), FakeLog(), FakeEngine(), erasures=erasures)
     operators = DirectoryApi([retention(world.where, erasures)], OPERATOR).app
     async with (
@@ -123,8 +125,18 @@ async def test_an_operator_forgets_in_a_tenants_place(world: World, doors: Doors
     assert answer.json()["recipients"]["sms"]["erased"] == 1
     assert names(world) == set()
     with world.database() as database:
-        [line] = audit.entries(database, tenant="acme", limit=10)
-    assert line.actor == "operator:kim"
+        line = audit.entries(database, tenant="acme", limit=10)[0]
+    assert (line.action, line.actor) == ("recipient.erase", "operator:kim")
+
+
+async def test_a_mistyped_tenant_has_forgotten_nobody(world: World, doors: Doors):
+    kept = await world.ended(world.order())
+    answer = await doors.operate("POST", "erasures", {"tenant": "acne", "to": {"sms": PHONE}})
+    assert (answer.status_code, answer.json()["code"]) == (404, "tenant_not_found")
+    row = await world.log.get(kept)
+    assert row is not None
+    assert row.order.to["sms"] == PHONE
+    assert (await doors.operate("GET", "retention")).json()["erasures_kept"] == 0
 
 
 async def test_an_operator_sees_whether_somebody_sweeps(world: World, doors: Doors):

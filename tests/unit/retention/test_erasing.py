@@ -6,12 +6,14 @@ import pytest
 
 from adapters.retention import erasure, sweeper
 from adapters.retention.erasure import LOOK_AGAIN, LOOK_FOR_ENDS, Found
-from adapters.store import audit, recipients
+from adapters.store import audit
 from adapters.store.database import is_postgres
+from adapters.store.recipients import Places, unkeyed_places
+from adapters.suppression.hashing import Hasher, stored
 from domain.mode import Mode
 from domain.ports import MessageQuery
 from domain.retention import LONGEST_LIFE
-from tests.unit.retention.conftest import MAIL, PERSON, PHONE, World
+from tests.unit.retention.conftest import MAIL, PERSON, PHONE, SECRET, World
 
 WHO = {"sms": PHONE, "email": MAIL}
 
@@ -46,14 +48,88 @@ async def test_another_tenants_messages_to_the_same_person_stay(world: World):
 
 
 async def test_two_addresses_that_share_a_place_are_told_apart(world: World, monkeypatch):
-    monkeypatch.setattr(recipients, "place_of", lambda tenant, channel, address: 7)
-    monkeypatch.setattr(erasure, "place_of", lambda tenant, channel, address: 7)
+    monkeypatch.setattr(Places, "of", lambda self, tenant, channel, address: 7)
     kept = await world.ended(world.order(to={"sms": "+4520999999"}))
     await world.ended(world.order(to={"sms": PHONE}))
     assert world.erasures().erase("acme", {"sms": PHONE}, "key:k1")["sms"] == Found(erased=1)
     row = await world.log.get(kept)
     assert row is not None
     assert row.order.to == {"sms": "+4520999999"}
+
+
+SPELLED = {
+    # an e-mail address in the message, and in the request
+    "small in the request": ("Anna.Person@example.com", "anna.person@example.com"),
+    "capitals in the request": ("anna.person@example.com", "ANNA.Person@example.com"),
+    "capitals in both": ("Anna.person@example.com", "anna.Person@example.com"),
+}
+
+
+@pytest.mark.parametrize("to", ["alone", "beside a number"])
+@pytest.mark.parametrize(("written", "asked"), SPELLED.values(), ids=SPELLED)
+async def test_capitals_of_an_address_do_not_keep_it(world: World, to, written, asked):
+    addresses = {"email": written} if to == "alone" else {"sms": PHONE, "email": written}
+    message = await world.ended(world.order(to=addresses))
+    assert world.erasures().erase("acme", {"email": asked}, "key:k1") == {"email": Found(erased=1)}
+    row = await world.log.get(message)
+    assert row is not None
+    assert set(row.order.to.values()) == {""}
+    assert written not in world.everything()
+
+
+def found_as_before(world: World) -> None:
+    """Let all messages be found by hashes without a key, as the first versions had them."""
+    [phone], [mail] = unkeyed_places("acme", "sms", PHONE), unkeyed_places("acme", "email", MAIL)
+    with world.database() as database:
+        database.execute("UPDATE messages SET recipient = ?", (phone,))
+        database.execute("UPDATE message_recipients SET address = ?", (mail,))
+
+
+@pytest.mark.parametrize("asked", WHO)
+async def test_messages_of_before_hashes_were_keyed(world: World, names, asked):
+    await world.ended(world.order())
+    order = world.order()
+    waits = await world.accepted(order)
+    found_as_before(world)
+    found = world.erasures().erase("acme", {asked: WHO[asked]}, "key:k1")
+    assert found == {asked: Found(erased=1, under_way=1)}
+    await world.ended(order, waits)
+    world.clock.pass_by(seconds=LOOK_AGAIN + 1)
+    world.sweeper().round()
+    assert names(world) == set()
+
+
+async def test_a_message_of_before_is_redacted_wherever_it_is_found(world: World, names):
+    await world.ended(world.order(days_ago=91))
+    found_as_before(world)
+    world.sweeper().round()
+    assert names(world) == set()
+    with world.database() as database:
+        assert database.execute("SELECT count(*) FROM message_recipients").fetchone()[0] == 0
+
+
+async def test_a_dump_without_the_key_does_not_tell_who_asked(world: World):
+    order = world.order()
+    await world.ended(order)
+    await world.accepted(order)
+    world.erasures().erase("acme", WHO, "key:k1")
+    with world.database() as database:
+        kept = {
+            row[0]
+            for column in (
+                "address FROM erasures",
+                "address FROM message_recipients",
+                "recipient FROM messages",
+            )
+            for row in database.execute(f"SELECT {column}").fetchall()
+        }
+    for channel, address in WHO.items():
+        guesses = unkeyed_places("acme", channel, address)
+        guesses.add(Places(bytes(32)).of("acme", channel, address))
+        # Nor may it tell that they are on the suppression list.
+        guesses.add(stored(Hasher(SECRET).key("acme", channel, address)))
+        assert not guesses & kept
+        assert Places(SECRET).of("acme", channel, address) in kept
 
 
 async def test_a_message_under_way_is_erased_when_it_has_ended(world: World, names):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from adapters.retention import sweeper as sweeper_module
 from adapters.retention.redaction import BATCH
+from adapters.store.database import is_postgres
 from domain.mode import Mode
 from domain.ports import MessageQuery
 from domain.retention import LONGEST_LIFE, Retention
@@ -137,3 +139,32 @@ async def test_the_thread_sweeps_and_leaves_the_duty_behind(world: World):
         sweeper.close()
     await world.ended(world.order(days_ago=91))
     assert world.sweeper().round() == 1
+
+
+class Slowly:
+    """A clock by which everything takes a second, nearly all of it spent waiting."""
+
+    COMPUTED = 0.01
+
+    def __init__(self) -> None:
+        self._now = self._computed = 0.0
+
+    def monotonic(self) -> float:
+        self._now += 1
+        return self._now
+
+    def thread_time(self) -> float:
+        self._computed += self.COMPUTED
+        return self._computed
+
+
+async def test_nobody_rests_for_having_waited_for_a_server(world: World, monkeypatch):
+    await world.ended(world.order(days_ago=91))
+    sweeper = world.sweeper()
+    rests: list[float] = []
+    monkeypatch.setattr(sweeper_module, "time", Slowly())
+    monkeypatch.setattr(sweeper, "_goes_on", lambda database, rest: rests.append(rest) or True)
+    assert sweeper.round() == 1
+    # A file is held meanwhile, and others want it.
+    rest = 2 * Slowly.COMPUTED if is_postgres(world.where) else 1
+    assert rests == [pytest.approx(rest)]

@@ -11,7 +11,7 @@ from adapters.routing.providers import ProviderRouter, TenantsChoice
 from adapters.routing.store import RouteStore, load_routes, rules_of
 from adapters.smpp.flow.pressure import CarrierReport
 from adapters.store.change import change, looking
-from adapters.store.tenants import create_tenant, load_tenants
+from adapters.store.tenants import add_tenant, load_tenants
 from domain.tenancy import Tenant
 from handlers.admin.directory import DirectoryApi
 from handlers.admin.routes import routes
@@ -102,7 +102,7 @@ class World:
 @pytest.fixture
 async def world(where):
     for tenant in ("acme", "globex"):
-        create_tenant(where, tenant)
+        add_tenant(where, tenant, {"tier": "dedicated"})
     world = World(where)
     yield world
     await world.operators.aclose()

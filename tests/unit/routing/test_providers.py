@@ -224,6 +224,34 @@ def test_a_step_without_a_route_is_refused():
     assert (caught.value.step, caught.value.named) == (1, None)
 
 
+RULES = {
+    "none": (NO_RULES, True),
+    "the same as none": (RoutingRules(), True),
+    "the only carrier is excluded": (RoutingRules(exclude=("telia",)), False),
+    "the only carrier is everybody's": (RoutingRules(own_only=True), False),
+    "the only carrier is too dear": (RoutingRules(max_price=Decimal("0.10")), False),
+    "dear, and not too dear": (RoutingRules(max_price=Decimal("5")), True),
+    "another is excluded": (RoutingRules(exclude=("tdc",)), True),
+}
+
+
+@pytest.mark.parametrize(("rules", "taken"), RULES.values(), ids=RULES)
+def test_a_tenants_rules_hold_where_there_is_one_carrier_and_no_route(rules, taken):
+    world = World(rules=rules, prices={"telia": "5.00"})
+    if taken:
+        order, ordered = world.order(("sms", ()))
+        assert ordered is order
+    else:
+        with pytest.raises(NoRoute):
+            world.order(("sms", ()))
+
+
+def test_a_carrier_may_be_named_by_a_tenant_with_rules_before_any_pool_has_said_a_word():
+    world = World(carriers=(), rules=RoutingRules(exclude=("tdc",)))
+    order, ordered = world.order(("sms", ()), provider="telia")
+    assert ordered is order
+
+
 def test_what_is_known_of_the_number_counts():
     world = World([carrier("telia", operators=("23801",))])
     world.order(("sms", ()), recipient=Recipient(operator="23801"))
@@ -254,6 +282,22 @@ def test_a_route_that_is_named_must_lead_there():
         world.order(("sms", ()), provider="se")
     assert caught.value.named == "se"
     world.order(("sms", ()), provider="se", to="+46701234567")
+
+
+@pytest.mark.parametrize(
+    ("routes", "rules"),
+    [
+        ((adapter("twilio", enabled=False),), NO_RULES),
+        ((adapter("twilio", tenants=("globex",)),), NO_RULES),
+        ((), RoutingRules(exclude=("twilio",))),
+    ],
+)
+def test_an_adapter_that_is_named_must_be_open(routes, rules):
+    world = World(routes, rules=rules, **TWILIO)
+    with pytest.raises(NoRoute):
+        world.order(("sms", ("twilio",)), provider="twilio")
+    world.routes, world.rules = (), NO_RULES
+    world.order(("sms", ("twilio",)), provider="twilio")
 
 
 def test_what_may_be_named():

@@ -18,7 +18,7 @@ from adapters.routing.store import (
 from adapters.store.audit import entries
 from adapters.store.change import change, looking
 from adapters.store.sections import Sections
-from adapters.store.tenants import change_tenant, create_tenant, load_tenants
+from adapters.store.tenants import add_tenant, change_tenant, create_tenant, load_tenants
 from domain.routing.routes import Route
 from tests.waiting import until
 
@@ -29,7 +29,7 @@ DK = {"name": "dk", "channel": "sms", "provider": "telia", "prefixes": ["45"]}
 def world(where):
     """A store in a world of two tenants that send, with some implicit routes."""
     for tenant in ("acme", "globex"):
-        create_tenant(where, tenant)
+        add_tenant(where, tenant, {"tier": "dedicated"})
         sends(where, tenant)
     return World(where)
 

@@ -27,6 +27,8 @@ NOT_A_PROVIDERS = {
     FailureCode.TTL_EXPIRED,
     FailureCode.CANCELED,
     FailureCode.INSUFFICIENT_FUNDS,
+    FailureCode.RECIPIENT_BLOCKED,
+    FailureCode.ACCOUNT_SUSPENDED,
     FailureCode.INTERNAL,
 }
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from decimal import Decimal
 
 import pytest
 
@@ -16,6 +17,7 @@ from domain.message import Category
 from domain.routing.choice import Why
 from domain.routing.explanation import Asked
 from domain.routing.quality import Quality
+from domain.routing.question import Price
 from domain.routing.routes import Route
 from domain.routing.rules import NO_RULES, Pin, RoutingRules
 from tests.unit.smpp_pool.conftest import config_for
@@ -236,6 +238,36 @@ async def test_without_routes_the_order_is_the_meshs(mesh, request_for):
     for number in ("+4520100000", "+4570101010", "+14155550100"):
         routed = choice.choose(request_for(number))
         assert routed.carriers == carriers.candidates(None, number)
+
+
+class FiveEuros:
+    """Every price is."""
+
+    def of(self, route, question, at):
+        return Price(Decimal("5.00"), "EUR")
+
+    def zone(self, question):
+        return None
+
+
+@pytest.mark.parametrize("names", [("a",), ("a", "b")])
+@pytest.mark.parametrize(
+    ("rules", "taken"),
+    [
+        (RoutingRules(), True),
+        (RoutingRules(max_price=Decimal("5.00")), True),
+        (RoutingRules(max_price=Decimal("4.99")), False),
+        (RoutingRules(exclude=("a", "b")), False),
+        (RoutingRules(own_only=True), False),
+    ],
+)
+async def test_a_tenants_rules_hold_for_one_carrier_as_for_two(
+    mesh, request_for, names, rules, taken
+):
+    routing = Routing(rules=lambda tenant: rules, prices=FiveEuros())
+    choice = CarrierChoice(mesh(**{name: {} for name in names}), routing)
+    carriers = choice.choose(request_for()).carriers
+    assert [carrier.name for carrier in carriers] == (list(names) if taken else [])
 
 
 async def test_carriers_that_come_and_go_are_routes_at_once(mesh, request_for):

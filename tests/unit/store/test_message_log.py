@@ -15,6 +15,7 @@ import pytest
 from adapters.store.database import connect, is_postgres
 from adapters.store.message_listing import MessageListing, page
 from adapters.store.message_log import SqliteMessageLog
+from adapters.store.recipients import Places
 from domain.message import NO_CONTENT, Content, Level, MessageOrder, Step
 from domain.ports import MessageQuery
 from domain.timeline import Entry, Event, Record, Status
@@ -25,7 +26,7 @@ NOON = datetime(2026, 5, 1, 12, 0, 0, 123457, tzinfo=UTC)
 
 @pytest.fixture
 async def log(where: Path | str) -> AsyncIterator[SqliteMessageLog]:
-    log = SqliteMessageLog(where)
+    log = SqliteMessageLog(where, Places(bytes(32)))
     yield log
     await log.close()
 
@@ -186,7 +187,7 @@ async def test_a_late_receipt_of_an_unknown_message_leaves_nothing(log: SqliteMe
 
 
 async def test_two_logs_on_one_database_see_each_other(log: SqliteMessageLog, where: Path | str):
-    other = SqliteMessageLog(where)
+    other = SqliteMessageLog(where, Places(bytes(32)))
     try:
         await log.accepted("a", an_order())
         assert await other.get("a") is not None

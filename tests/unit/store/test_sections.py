@@ -1,6 +1,7 @@
 """Small tables in memory: a change by anybody is seen, a database that is away does no harm."""
 
 import contextlib
+import threading
 
 import pytest
 
@@ -85,6 +86,47 @@ def test_a_loader_that_fails_keeps_the_old_value_and_is_tried_again(where, secti
     assert (section.value, other.value) == ((), ("acme", "globex"))
     broken.clear()
     until(lambda: section.value == ("acme", "globex"), within=2)
+
+
+def test_a_section_that_is_slow_to_read_holds_no_other_up(where, sections, monkeypatch):
+    go = threading.Event()
+    go.set()
+
+    def load(database):
+        assert go.wait(10)
+        return names(database)
+
+    monkeypatch.setattr("adapters.store.sections.SLOW", -1.0)
+    slow = sections.register("tenants", load)
+    monkeypatch.setattr("adapters.store.sections.SLOW", 60.0)
+    quick = sections.register("prices", names)
+    go.clear()
+    try:
+        add(where, "acme")
+        add(where, "globex", section="prices")
+        until(lambda: quick.value == ("acme", "globex"), within=1.5)
+        assert slow.value == ()
+    finally:
+        go.set()
+    until(lambda: slow.value == ("acme", "globex"), within=1.5)
+    until(lambda: not slow.slow, within=1.5)
+    add(where, "initech")
+    slow.refresh()
+    assert slow.value == ("acme", "globex", "initech"), "among the quick ones again"
+
+
+@pytest.mark.parametrize("slow", [-1.0, 60.0])
+def test_whoever_changes_a_slow_section_sees_it_at_once_too(where, sections, monkeypatch, slow):
+    monkeypatch.setattr("adapters.store.sections.SLOW", slow)
+    monkeypatch.setattr("adapters.store.sections.POLL", 60.0)
+    section = sections.register("tenants", names)
+    for tenants in (["acme"], ["acme", "globex"]):
+        add(where, tenants[-1])
+        section.refresh()
+        assert section.value == tuple(tenants)
+    add(where, "initech")
+    sections.refresh()
+    assert section.value == ("acme", "globex", "initech")
 
 
 def test_a_change_that_was_rolled_back_moves_nothing(where, sections):

@@ -13,9 +13,11 @@ import pytest
 
 from adapters.store import directory as directory_module
 from adapters.store.audit import entries
+from adapters.store.change import change
 from adapters.store.database import connect
 from adapters.store.directory import SqliteKeyRing
 from adapters.store.keys import (
+    SECTION,
     KeyEnded,
     UnknownKey,
     change_key,
@@ -188,6 +190,50 @@ def test_a_rotated_key_lives_no_longer_than_before_and_its_successor_as_long(dat
     assert successor.expires_at is not None
     life = successor.expires_at - successor.created_at
     assert timedelta(minutes=9.9) < life <= timedelta(minutes=10)
+
+
+REPEATED = {
+    # days for which the key was good when it was made (None: for ever), whether its successor was
+    # used before the rotation was repeated, and the successor's end in days from then
+    "without an end": (None, False, None),
+    "without an end, in use": (None, True, None),
+    "with an end": (365, False, 365),
+    "with an end, in use": (365, True, 365),
+}
+
+
+@pytest.mark.parametrize(("life", "used", "left"), REPEATED.values(), ids=REPEATED)
+def test_a_rotation_that_is_repeated_makes_a_key_that_lives(database: Where, life, used, left):
+    made_at = datetime.now(UTC) - timedelta(days=30)
+    old = key_id_of(create_key(database, "acme"))
+    with change(database, SECTION) as opened:
+        ends = None if life is None else (made_at + timedelta(days=life)).timestamp()
+        row = (made_at.isoformat(), ends, old)
+        opened.execute("UPDATE api_keys SET created_at = ?, expires_at = ? WHERE id = ?", row)
+    first = key_id_of(rotate_key(database, old, timedelta(days=1))[0])
+    if used:
+        with change(database, SECTION) as opened:
+            opened.execute("UPDATE api_keys SET last_used_at = 1 WHERE id = ?", (first,))
+    again, replaced = rotate_key(database, old, timedelta(days=1))
+    newest = get_key(database, key_id_of(again))
+    assert replaced.replaced_by == newest.id
+    assert newest.expires_at == get_key(database, first).expires_at
+    if left is None:
+        assert newest.expires_at is None
+    else:
+        ends = datetime.now(UTC) + timedelta(days=left)
+        assert newest.expires_at == pytest.approx(ends, abs=timedelta(minutes=1))
+    assert (get_key(database, first).revoked_at is None) == used
+    with ring(database) as keys:
+        assert keys.authenticate(again) is not None
+
+
+def test_a_repeated_rotation_after_the_successors_own_has_the_end_that_was_meant(database: Where):
+    old = key_id_of(create_key(database, "acme"))
+    successor, _ = rotate_key(database, old, timedelta(days=1))
+    rotate_key(database, key_id_of(successor), timedelta(hours=1))
+    newest, _ = rotate_key(database, old, timedelta(days=1))
+    assert get_key(database, key_id_of(newest)).expires_at is None
 
 
 @pytest.mark.parametrize("how", ["revoked", "expired"])

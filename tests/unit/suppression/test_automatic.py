@@ -23,6 +23,7 @@ KEY = bytes(32)
 MAIL, PHONE = "anna@example.com", "+4520123456"
 MESSAGE = "msg_01JG3T5C8VE7Q9X2B4N6M8P0RS"
 INVALID = FailureCode.RECIPIENT_INVALID
+NOBODY = Failure(INVALID, "550", "5.1.1 no such user")
 
 
 @pytest.mark.parametrize(
@@ -30,10 +31,28 @@ INVALID = FailureCode.RECIPIENT_INVALID
     [
         ("email", INVALID, "5.1.1 no such user", True),
         ("email", INVALID, "5.1.10 null MX", True),
-        ("email", INVALID, None, True),
-        ("email", INVALID, "no such user", True),
+        ("email", INVALID, "5.1.2 no such host", True),
+        ("email", INVALID, "5.1.6 moved", True),
+        # As a provider passes on what the recipient's server said.
+        ("email", INVALID, "550 5.1.1 no such user", True),
+        ("email", INVALID, "550-5.1.1 no such user", True),
+        # 550 alone proves nothing.
+        ("email", INVALID, None, False),
+        ("email", INVALID, "no such user", False),
+        ("email", INVALID, "relay not permitted", False),
+        ("email", INVALID, "Sender verify failed", False),
+        ("email", INVALID, "SPF check failed", False),
+        ("email", INVALID, "This message was classified as SPAM", False),
+        # The sender's fault, and the way's.
+        ("email", INVALID, "5.1.7 Bad sender address syntax", False),
+        ("email", INVALID, "5.1.8 Sender address rejected: Domain not found", False),
+        ("email", INVALID, "5.1.9 relayed to a mailer that is not compliant", False),
+        ("email", INVALID, "5.1.0 sender denied", False),
         # Policies, which come as 550, too.
         ("email", INVALID, "5.7.1 blocked by policy", False),
+        ("email", INVALID, "550 5.7.1 blocked by policy", False),
+        ("email", INVALID, "mx.example 5.1.1", False),
+        ("email", INVALID, "5.1.1.2 is an address", False),
         ("email", INVALID, "5.2.2 mailbox full", False),
         ("email", FailureCode.RECIPIENT_UNREACHABLE, "5.1.1", False),
         ("email", FailureCode.CONTENT_REJECTED, "5.1.1", False),
@@ -42,7 +61,14 @@ INVALID = FailureCode.RECIPIENT_INVALID
     ],
 )
 def test_what_a_hard_bounce_is(channel, code, detail, bounced):
-    assert is_hard_bounce(channel, Failure(code, detail=detail)) is bounced
+    assert is_hard_bounce(channel, Failure(code, "550", detail)) is bounced
+
+
+@pytest.mark.parametrize(
+    ("status", "bounced"), [("5.1.1", True), ("5.1.10", True), ("5.1.8", False), ("5.0.0", False)]
+)
+def test_a_provider_that_gives_the_enhanced_code_by_itself(status, bounced):
+    assert is_hard_bounce("email", Failure(INVALID, status, "Bounced Address")) is bounced
 
 
 def request(channel: str | None = None) -> DeliveryRequest:
@@ -58,9 +84,10 @@ def answer(state: SubmissionState, failure: Failure | None) -> Submission:
 @pytest.mark.parametrize(
     ("channel", "submission", "reasons"),
     [
-        ("email", answer(SubmissionState.FAILED, Failure(INVALID)), [Reason.HARD_BOUNCE]),
-        ("push", answer(SubmissionState.FAILED, Failure(INVALID)), []),
-        ("email", answer(SubmissionState.UNKNOWN, Failure(INVALID)), []),
+        ("email", answer(SubmissionState.FAILED, NOBODY), [Reason.HARD_BOUNCE]),
+        ("email", answer(SubmissionState.FAILED, Failure(INVALID, "550", "refused")), []),
+        ("push", answer(SubmissionState.FAILED, NOBODY), []),
+        ("email", answer(SubmissionState.UNKNOWN, NOBODY), []),
         ("email", answer(SubmissionState.TAKEN, None), []),
     ],
 )
@@ -85,7 +112,7 @@ async def test_a_database_that_is_away_fails_no_delivery(world: World, caplog):
         return await submit(request)
 
     async def submit(_request):
-        return answer(SubmissionState.FAILED, Failure(INVALID))
+        return answer(SubmissionState.FAILED, NOBODY)
 
     automatic = AutomaticSuppression(Away(), FakeLog())
     submission = await automatic.around("email", pass_on)(request(), submit)
@@ -106,8 +133,13 @@ def reported(**said) -> list[tuple[str, Reason]]:
     [
         ({"level": Level.DELIVERED, "opt_out": "complaint"}, Reason.COMPLAINT),
         ({"level": Level.READ, "opt_out": "unsubscribe"}, Reason.UNSUBSCRIBE),
-        ({"failure": ReportedFailure(INVALID)}, Reason.HARD_BOUNCE),
-        ({"failure": ReportedFailure(INVALID), "opt_out": "unsubscribe"}, Reason.UNSUBSCRIBE),
+        ({"failure": ReportedFailure(INVALID, "5.1.1")}, Reason.HARD_BOUNCE),
+        ({"failure": ReportedFailure(INVALID, "5.7.1", "550 5.7.1 blocked")}, None),
+        ({"failure": ReportedFailure(INVALID)}, None),
+        (
+            {"failure": ReportedFailure(INVALID, "5.1.1"), "opt_out": "unsubscribe"},
+            Reason.UNSUBSCRIBE,
+        ),
         ({"failure": ReportedFailure(FailureCode.RECIPIENT_UNREACHABLE)}, None),
         ({"level": Level.READ}, None),
     ],

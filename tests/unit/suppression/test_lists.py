@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import random
 import subprocess
 import sys
+import time
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 
 from adapters.store.schema import open_store
-from adapters.suppression import image, index
+from adapters.suppression import image, importing, index
 from adapters.suppression.hashing import Hasher, entry_id, key_of, stored, unstored
-from adapters.suppression.store import Position, WrongKey
+from adapters.suppression.store import Position, WrongKey, open_lists
 from domain.message import Category
 from domain.suppression import EVERYBODY, RULES, Block, Reason, from_bits, packed, to_bits, unpacked
 from tests.unit.suppression.conftest import World
@@ -72,7 +75,85 @@ def test_several_reasons_for_one_address(world: World):
 def test_what_was_there_already_is_not_new(world: World):
     assert put(world, ANNA) == [True]
     assert put(world, ANNA) == [False]
-    assert put(world, ANNA, categories=[Category.MARKETING]) == [True]
+    assert put(world, ANNA, categories=[Category.MARKETING]) == [False]
+    assert put(world, ANNA, categories=[Category.OTP]) == [True]
+
+
+ALL = list(Category)
+MARKETING, OTP = [Category.MARKETING], [Category.OTP]
+
+
+@pytest.mark.parametrize(
+    ("before", "again", "after"),
+    [
+        (ALL, MARKETING, ALL),
+        (MARKETING, ALL, ALL),
+        (MARKETING, MARKETING, MARKETING),
+        (MARKETING, OTP, [*MARKETING, *OTP]),
+    ],
+)
+@pytest.mark.parametrize("way", ["put", "import", "large import"])
+def test_what_is_put_on_a_list_again_never_blocks_less(
+    world: World, monkeypatch: pytest.MonkeyPatch, way, before, again, after
+):
+    monkeypatch.setattr(importing, "FEW", 0 if way == "large import" else 10)
+    put(world, ANNA, Reason.MANUAL, categories=before)
+    if way == "put":
+        changed = put(world, ANNA, Reason.MANUAL, categories=again)[0]
+    else:
+        changed = imported(world, ANNA, again).added > 0
+    assert changed is (set(before) != set(after))
+    [entry] = world.store.held("acme", world.store.entry("acme", "sms", ANNA, Reason.MANUAL).key)
+    assert entry.categories == set(after)
+    world.rewrite()
+    assert world.process().blocks("acme", ANNA) == [Block(Reason.MANUAL, frozenset(after))]
+
+
+def imported(world: World, text: str, categories: list[Category]) -> importing.Imported:
+    world.directory.mkdir(exist_ok=True)
+    with closing(open_store(world.where, "hermes")) as database:
+        open_lists(database, world.hasher)
+        purpose = importing.Purpose("acme", "sms", frozenset(categories))
+        file = io.StringIO(text)
+        return importing.import_file(database, world.hasher, file, purpose, world.directory)
+
+
+def test_an_import_of_a_few_tells_every_process_what_is_held(world: World):
+    process = world.process()
+    put(world, ANNA)
+    assert imported(world, f"{ANNA}\n{BO}\n", OTP).added == 2
+    process.lists.refresh()
+    manual = Block(Reason.MANUAL, frozenset(OTP))
+    assert process.blocks("acme", ANNA) == [manual, STOPPED]
+    assert process.blocks("acme", BO) == [manual]
+
+
+def test_an_import_of_a_few_leaves_the_database_to_others(
+    tmp_path, monkeypatch: pytest.MonkeyPatch
+):
+    """Of SQLite, where whoever waits has to find it free."""
+    world = World(tmp_path / "hermes.db", tmp_path / "images")
+    statements, rests, now = [], [], [0.0]
+
+    def monotonic() -> float:
+        now[0] += 0.05
+        return now[0]
+
+    clock = SimpleNamespace(monotonic=monotonic, sleep=rests.append, time=time.time)
+    monkeypatch.setattr(importing, "time", clock)
+    lines = 2_000
+    world.directory.mkdir()
+    with closing(open_store(world.where, "hermes")) as database:
+        open_lists(database, world.hasher)
+        database.set_trace_callback(statements.append)
+        text = "".join(f"+45{20_100_000 + n}\n" for n in range(lines))
+        purpose = importing.Purpose("acme", "sms")
+        importing.import_file(database, world.hasher, io.StringIO(text), purpose, world.directory)
+    # Each row is written once, and what is held against it is read with its group.
+    assert len(statements) < 1.5 * lines
+    # It rests for as long as it took.
+    assert rests
+    assert min(rests) >= 0.049
 
 
 def test_a_new_image_takes_the_place_of_the_changes(world: World):

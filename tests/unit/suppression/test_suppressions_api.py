@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 
 import pytest
 
+from adapters.store.change import change, looking
+from adapters.suppression.jobs import carry_out
 from domain.delivery import DeliveryRequest
 from domain.message import Category, Content
 from domain.suppression import RULES, Reason
 from tests.fakes import FakeClock
 from tests.unit.suppression.api import ACME, GLOBEX, OPERATOR, PUBLIC, Api, serve
-from tests.unit.suppression.conftest import World
+from tests.unit.suppression.conftest import SECRET, World
 from tests.waiting import eventually
 
 ANNA = "+4520123456"
@@ -241,7 +245,102 @@ async def test_one_import_at_a_time(api: Api, monkeypatch):
     assert (await upload(api, b"+4520123456\n")).status_code == 202
     busy = await upload(api, b"+4520123457\n")
     assert (busy.status_code, busy.json()["code"]) == (409, "import_busy")
-    assert len(list(api.desk.jobs.file("x").parent.glob("*.csv"))) == 1
+    assert len(files_of(api)) == 1
+
+
+async def test_an_upload_that_has_no_place_is_refused_unread(api: Api, monkeypatch):
+    monkeypatch.setattr("adapters.suppression.jobs.subprocess.Popen", _Dead)
+    assert (await upload(api, b"+4520123456\n")).status_code == 202
+    read = []
+
+    async def text():
+        for line in range(3):
+            read.append(line)
+            yield b"+4520123457\n"
+
+    assert (await upload(api, text())).json()["code"] == "import_busy"
+    assert read == []
+
+
+async def test_an_upload_that_breaks_off_leaves_neither_file_nor_place(api: Api):
+    async def text():
+        yield b"+4520123457\n"
+        raise OSError("the line is cut")
+
+    with contextlib.suppress(OSError):
+        assert (await upload(api, text())).status_code == 500
+    assert files_of(api) == []
+    assert (await imported(api, await upload(api, b"+4520123456\n")))["added"] == 1
+
+
+async def test_a_file_that_comes_slowly_keeps_its_place(api: Api, world: World, monkeypatch):
+    monkeypatch.setattr("handlers.api.suppression_requests.KEEP_EVERY", 0.0)
+    heard = []
+
+    async def text():
+        for last in range(3):
+            yield f"+452012345{last}\n".encode()
+            with looking(world.where) as database:
+                row = database.execute("SELECT updated_at FROM suppression_imports").fetchone()
+            heard.append(row[0])
+
+    assert (await imported(api, await upload(api, text())))["added"] == 3
+    assert sorted(set(heard))[1:] != []
+
+
+def files_of(api: Api) -> list[str]:
+    return sorted(path.name for path in api.desk.jobs.file("x").parent.glob("imp_*"))
+
+
+async def test_a_failed_import_leaves_no_addresses_behind(api: Api, world: World, monkeypatch):
+    monkeypatch.setattr("adapters.suppression.jobs.subprocess.Popen", _Dead)
+    job = (await upload(api, b"+4520123456\n")).json()["id"]
+    assert files_of(api) == [f"{job}.csv"]
+
+    def locked(*_arguments):
+        raise OSError("the database is locked")
+
+    monkeypatch.setattr("adapters.suppression.jobs.import_file", locked)
+    with pytest.raises(OSError, match="locked"):
+        await asyncio.to_thread(carry_out, world.where, world.directory / "one", SECRET, job)
+    assert (await api.ask("GET", f"{PATH}/imports/{job}")).json()["status"] == "failed"
+    assert files_of(api) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "silent_for", "left"),
+    [
+        ("running", 0, [".csv", ".part"]),
+        # It is taken up again; what was coming does not come any more.
+        ("running", 3_600, [".csv"]),
+        # Its machine will not come back.
+        ("running", 100_000, []),
+        ("done", 0, []),
+        ("failed", 0, []),
+        (None, 0, []),
+    ],
+)
+async def test_files_that_were_left_behind_are_removed(
+    api: Api, world: World, status, silent_for, left
+):
+    jobs = api.desk.jobs
+    job = jobs.new_id()
+    if status is not None:
+        await asyncio.to_thread(
+            jobs.reserve, job, "acme", "sms", RULES[Reason.MANUAL].categories, ""
+        )
+        with change(world.where) as database:
+            database.execute(
+                "UPDATE suppression_imports SET status = ?, updated_at = ?",
+                (status, time.time() - silent_for),
+            )
+    jobs.file(job).touch()
+    jobs.coming(job).touch()
+    other = jobs.file(job).parent / "00000000000000000001.image"
+    other.touch()
+    await asyncio.to_thread(jobs.tidy)
+    assert files_of(api) == [job + suffix for suffix in left]
+    assert other.exists()
 
 
 @pytest.mark.parametrize(
@@ -263,7 +362,7 @@ async def test_an_upload_that_is_wrong(api: Api, query, content_type, text, code
         headers={"Content-Type": content_type},
     )
     assert answer.json()["code"] == code
-    assert list(api.desk.jobs.file("x").parent.glob("*.csv")) == []
+    assert files_of(api) == []
 
 
 class _Dead:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import time
+from datetime import datetime, timedelta, timezone
 from html.parser import HTMLParser
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.message import Content, Template, Variant
 from domain.sms.segmentation import count_segments
-from domain.templates.definition import Compiled, Definition, Faulty, compiled
+from domain.templates.definition import CODES, Compiled, Definition, Faulty, compiled
+from domain.templates.values import FORMATS
 
 WHERE = ("template", "variables")
 ALL = ("sms", "email", "push", "whatsapp")
@@ -118,10 +120,19 @@ REFUSED = [
     ("date", "2026-02-30", "variable_wrong_type"),
     ("date", "2026-03-12T14:30:00", "variable_wrong_type"),
     ("date", 1741790000, "variable_wrong_type"),
+    ("date", "0001-01-01T00:00:00Z", "variable_wrong_type"),
+    ("date", "9999-12-31T23:59:59-12:00", "variable_wrong_type"),
+    ("date", "1899-12-31", "variable_wrong_type"),
+    ("date", "9001-01-01", "variable_wrong_type"),
+    pytest.param("number", 10**5000, "variable_wrong_type", id="a number of 5,000 digits"),
+    ("number", float("nan"), "variable_wrong_type"),
     ("money", "12.50", "variable_wrong_type"),
     ("money", "12.50 XXY", "variable_wrong_type"),
     ("money", {"amount": "1"}, "variable_wrong_type"),
     ("money", {"amount": [], "currency": {}}, "variable_wrong_type"),
+    ("money", {"amount": 10**5000, "currency": "EUR"}, "variable_wrong_type"),
+    ("money", {"amount": True, "currency": "EUR"}, "variable_wrong_type"),
+    ("text", "\ud800", "variable_wrong_type"),
     ("url", "javascript:alert(1)", "variable_wrong_type"),
     ("url", "//x.example", "variable_wrong_type"),
     ("url", "https://x.example/ a", "variable_wrong_type"),
@@ -224,6 +235,16 @@ def test_a_template_that_cannot_be_read(source: str, reason: str, line: int, col
     assert reason in fault.detail
 
 
+@pytest.mark.parametrize(("texts", "refused"), [(50, False), (51, True)])
+def test_places_have_a_bound_in_all_texts_together(texts: int, refused: bool):
+    data = {f"k{number}": "{{a}}" * 200 for number in range(min(texts, 50))}
+    text = "{{a}}" if texts > 50 else "x"
+    with pytest.raises(Faulty) if refused else contextlib.nullcontext() as found:
+        template(text, {"a": {"required": False}}, data=data)
+    if refused:
+        assert [fault.code for fault in found.value.faults] == ["too_many_places"]
+
+
 def test_all_faults_of_a_definition_are_told_together():
     with pytest.raises(Faulty) as refused:
         template(
@@ -247,6 +268,67 @@ def test_all_faults_of_a_definition_are_told_together():
         "no_default_language",
         "unknown_time_zone",
     }
+
+
+EVERY_PLACE = template(
+    "".join(
+        f"{{{{{type_.value}}}}}" + "".join(f"{{{{{type_.value}|{f}}}}}" for f in formats)
+        for type_, formats in FORMATS.items()
+    ),
+    {type_.value: {"type": type_.value, "required": False} for type_ in FORMATS},
+    subject="{{text}}",
+    html='<p title="{{text}}">{{money}}<a href="https://x.example/{{text}}{{date}}">{{url}}</a></p>',
+    time_zone="America/New_York",
+)
+"""Every type in each of its formats."""
+
+
+_OFFSETS = st.builds(lambda minutes: timezone(timedelta(minutes=minutes)), st.integers(-1439, 1439))
+_EDGES = st.sampled_from(["0001-01-01T00:00:00Z", "9999-12-31T23:59:59-12:00", "0001-01-01"])
+_DATES = (
+    _EDGES
+    | st.dates().map(str)
+    | st.datetimes(timezones=st.none() | _OFFSETS).map(datetime.isoformat)
+)
+_SHORT = st.text(max_size=20)
+_ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | _SHORT | _DATES,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_SHORT, inner, max_size=2),
+    max_leaves=3,
+)
+_LIKELY = {
+    "text": st.text(alphabet=st.characters(), max_size=30),
+    "number": st.integers() | st.floats() | st.decimals().map(str),
+    "date": _DATES,
+    "money": st.builds(
+        lambda amount, currency: {"amount": amount, "currency": currency},
+        st.decimals(min_value=-(10**15), max_value=10**15, places=4).map(str) | st.integers(),
+        st.sampled_from(["EUR", "JPY", "XXX", "BHD", "eur", ""]),
+    ),
+    "url": _SHORT.map("https://x.example/".__add__) | st.text("htps:/[]@.x%?#", max_size=30),
+    "code": st.from_regex(r"[A-Za-z0-9 -]{1,70}", fullmatch=True),
+}
+
+
+@pytest.mark.parametrize("name", _LIKELY)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_any_value_is_written_or_refused(name: str, data: st.DataObject):
+    value = data.draw(_LIKELY[name] | _ANYTHING)
+    try:
+        render(EVERY_PLACE, {name: value})
+    except Faulty as refused:
+        unknown = {fault.code for fault in refused.faults} - CODES.keys()
+    else:
+        unknown = set()
+    assert not unknown
+
+
+@pytest.mark.parametrize("time_zone", ["Pacific/Kiritimati", "Pacific/Niue", "UTC"])
+@pytest.mark.parametrize("value", ["1900-01-01T00:00:00+23:59", "9000-12-31T23:59:59-23:59"])
+def test_the_first_and_the_last_moment_are_written_in_every_time_zone(value: str, time_zone: str):
+    source = "{{it}}{{it|day}}{{it|time}}{{it|full}}{{it|iso}}"
+    assert text_of(source, {"it": {"type": "date"}}, {"it": value}, time_zone=time_zone)
 
 
 # HTML

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from adapters.store import audit
@@ -15,9 +16,13 @@ from adapters.store.change import looking
 from adapters.store.sections import Sections
 from adapters.store.tenants import create_tenant
 from adapters.templates.store import TemplateStore, follow
+from domain.limits import Cap
 from domain.message import MessageOrder, TemplateUse
+from domain.templates.definition import Definition
 from handlers.api.app import create_app
+from handlers.api.problems import Problem
 from handlers.api.services import OwnServices
+from handlers.api.template_limits import LARGE, TemplateLimits
 from handlers.api.templates import TemplateResource
 from handlers.pipeline.layers import in_order
 from tests.fakes import FakeEngine, FakeKeys, FakeLog
@@ -78,14 +83,15 @@ async def api(where: Path | str) -> AsyncIterator[Api]:  # noqa: F811
     for tenant in ("acme", "globex"):
         create_tenant(where, tenant)
     sections = Sections(where)
-    library = follow(sections)
+    store = TemplateStore(where)
+    library = follow(sections, store)
     engine = FakeEngine()
     app = create_app(
         FakeKeys({KEY: "acme", OTHER: "globex"}),
         FakeLog(),
         engine,
         pipeline=in_order(providers=OwnServices(), templates=library),
-        templates=TemplateResource(library, TemplateStore(where)),
+        templates=TemplateResource(library, store),
     )
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://hermes.example") as client:
@@ -340,3 +346,75 @@ async def test_a_repeated_request_keeps_the_version_of_the_first(api: Api):
     again = await api.client.post("/v1/messages", json=body, headers=headers)
     assert (again.status_code, again.json()) == (202, first.json())
     assert api.engine.held[first.json()["id"]].template == TemplateUse("visit", 1, "en")
+
+
+async def test_a_version_that_is_good_no_longer_is_refused_by_name(api: Api):
+    raw = {
+        "default_language": "en",
+        "variables": {"day": {"type": "date", "default": "1850-01-01"}},
+        "languages": {"en": {"text": "{{day}}"}},
+    }
+    # As from before the bound on years, or when a time zone leaves the tables.
+    TemplateStore(api.where).create("acme", "old", msgspec.convert(raw, Definition), "key:1")
+    await api.made()
+    answer = await api.send(template={"name": "old"}, to={"sms": "nobody"})
+    assert answer.status_code == 422, answer.text
+    assert [(e["code"], e["pointer"]) for e in answer.json()["errors"]] == [
+        ("invalid_default", "/template"),
+        ("not_a_number", "/to/sms"),
+    ]
+    answer = await api.call("POST", "/old/render", {})
+    assert [e["code"] for e in answer.json()["errors"]] == ["invalid_default"]
+
+
+CHANGES = [
+    ("POST", "", {"name": "other", "definition": DEFINITION}),
+    ("POST", "/visit/versions", {"definition": changed("x")}),
+    ("POST", "/visit/activate", {"version": 1}),
+    ("DELETE", "/visit", None),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), CHANGES)
+async def test_who_changes_too_much_is_told_to_come_later(
+    api: Api, monkeypatch: pytest.MonkeyPatch, method: str, path: str, body: Any
+):
+    monkeypatch.setattr("handlers.api.template_limits.CHANGES", Cap(1, 60))
+    await api.made()
+    answer = await api.call(method, path, body)
+    assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
+    assert 1 <= int(answer.headers["retry-after"]) <= 60
+    looked = await api.call("GET", "/visit")
+    assert (looked.status_code, looked.json()["active"]) == (200, 1)
+    answer = await api.call("POST", body={"name": "visit", "definition": DEFINITION}, key=OTHER)
+    assert answer.status_code == 201, "another tenant's changes are its own"
+
+
+LIMITS = [
+    ([(10, 120)], None),
+    ([(10, 121)], "120 changes of templates in 60"),
+    ([(LARGE, 10)], None),
+    ([(LARGE, 11)], "10 changes of templates of 32,768 octets or more in 60"),
+    ([(LARGE, 10), (LARGE - 1, 120)], None),
+]
+
+
+@pytest.mark.parametrize(("changes", "refusal"), LIMITS)
+def test_how_many_changes_there_may_be(changes: list[tuple[int, int]], refusal: str | None):
+    now = 0.0
+    limits = TemplateLimits(lambda: now)
+
+    def make() -> None:
+        for octets, times in changes:
+            for _ in range(times):
+                limits.take("acme", octets)
+
+    if refusal is None:
+        make()
+        limits.take("globex", LARGE)
+        return
+    with pytest.raises(Problem, match=refusal) as refused:
+        make()
+    assert refused.value.headers is not None
+    now += int(refused.value.headers["Retry-After"])
+    limits.take("acme", changes[-1][0])

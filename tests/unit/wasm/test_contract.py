@@ -91,7 +91,10 @@ INVALID = [
             "on-delivery-report-answer",
             {"done": {"reports": [{**FAILED, "failure": {"code": code}}]}},
         )
-        for code in ("too_late", "ttl_expired", "canceled", "insufficient_funds")
+        for code in (
+            *("too_late", "ttl_expired", "canceled", "insufficient_funds"),
+            *("recipient_blocked", "account_suspended"),
+        )
     ),
     ("on-message-answer", {"done": {"ok": True, "level": "sent", "final": True}}),
     ("on-delivery-report-answer", {"done": {"reports": [{**REPORT, "level": "gone"}]}}),

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.egress import ForbiddenAddress
+from adapters.resolution import AT_ONCE
 from adapters.wasm.contract import HttpError, HttpRequest, HttpResponse
 from adapters.wasm.egress import Resolver
 from adapters.wasm.egress.client import Origin
 from adapters.wasm.egress.connection import MAX_HEAD, MAX_HEADERS
 from adapters.wasm.egress.faults import HttpFault
-from adapters.wasm.egress.resolution import AT_ONCE
 from tests.certificates import Authority
 from tests.unit.wasm.egress.conftest import DROP, HOST, OK, SILENCE, URL, Provider, answer
 from tests.waiting import eventually
@@ -529,7 +529,7 @@ async def test_a_name_that_re_resolves_to_loopback(egress_with, installed, provi
         if address == "127.0.0.2":
             raise ForbiddenAddress(address)
 
-    monkeypatch.setattr("adapters.wasm.egress.resolution.KEPT", 0.0)
+    monkeypatch.setattr("adapters.resolution.KEPT", 0.0)
     lookup, asked = lookup_of(["127.0.0.1"], ["127.0.0.2"])
     egress = egress_with(resolver=Resolver(lookup, check))
     url = f"https://{HOST}:{provider.port}/"

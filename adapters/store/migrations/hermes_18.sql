@@ -1,0 +1,4 @@
+CREATE TABLE leftovers (
+    age INTEGER NOT NULL PRIMARY KEY,
+    looked_until REAL NOT NULL
+) WITHOUT ROWID;
