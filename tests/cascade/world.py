@@ -26,6 +26,7 @@ from adapters.callbacks.sender import CallbackSender
 from adapters.callbacks.waker import Waker
 from adapters.restate.ingress import RestateIngress
 from adapters.store.message_log import SqliteMessageLog
+from adapters.store.recipients import Places
 from adapters.store.sections import Section, Sections
 from adapters.store.tenants import create_tenant
 from adapters.suppression.hashing import Hasher
@@ -65,7 +66,7 @@ class BlockableLog(SqliteMessageLog):
     """A log whose disk is full for some messages."""
 
     def __init__(self, path: Path, endings: BlockedEndings, outbox: Outbox) -> None:
-        super().__init__(path, outbox)
+        super().__init__(path, Places(bytes(32)), outbox)
         self._endings = endings
 
     async def ended(self, message_id: str, order: MessageOrder, record: Record) -> None:
