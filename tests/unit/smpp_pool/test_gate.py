@@ -216,7 +216,7 @@ def test_a_full_queue_says_so_beforehand(gate):
     async def story():
         fits = int(20 * PATIENCE)
         waiting = [asyncio.ensure_future(gate.enter("bulk", MARKETING)) for _ in range(fits + 1)]
-        await asyncio.sleep(0)
+        await eventually(lambda: gate.full("bulk") > 0, pause=0)
         assert gate.full("bulk") == pytest.approx(1.0)
         assert gate.full("small") == 0
         await asyncio.gather(*waiting)
