@@ -25,7 +25,8 @@ class DeliveryRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     sandbox. `tries` counts the step's requests, this one included. One whose `mode` is test is for
     the sandbox: every other delivery service refuses it. `with_receipt` lets the answer wait a
     moment for the receipt and bring it along: only the receipt settles the step. `recipient` is
-    what is known of the number, for the choice of a carrier.
+    what is known of the number, for the choice of a carrier. `carriers` limits that choice, where
+    the tenant cannot pay for the others; none limit nothing.
     """
 
     message: str
@@ -45,6 +46,7 @@ class DeliveryRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     mode: Mode = Mode.LIVE
     with_receipt: bool = False
     recipient: Recipient | None = None
+    carriers: tuple[str, ...] = ()
 
 
 class AttemptRef(msgspec.Struct, frozen=True):

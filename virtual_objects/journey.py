@@ -1,12 +1,12 @@
-"""One message's progress inside its durable handler: its record, its attempts, its signals.
+"""One message's progress inside its durable handler: what it hands over, waits for and hears.
 
-`virtual_objects/message.py` tells the story; this keeps the book. Nothing here reads a clock: the
-times come from the order, from delivery handlers and receipts, and from Restate where a timer
-fired.
+`virtual_objects/message.py` tells the story, `book.py` keeps what is known, and this takes the
+durable steps.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,13 +22,12 @@ from restate import (
     wait_completed,
 )
 
+from adapters.restate.optimistic import remembered
+from adapters.restate.replay import replaying
 from adapters.restate.serde import JsonSerde
-from domain.callback import PROGRESS
 from domain.cascade import retry_delay
-from domain.channels import CHANNELS
 from domain.delivery import (
     ADAPTER_SERVICE,
-    SANDBOX_SERVICE,
     AttemptRef,
     Cancel,
     DeliveryRequest,
@@ -40,10 +39,17 @@ from domain.delivery import (
 )
 from domain.failures import Failure, FailureCode
 from domain.message import Level, MessageOrder, Step
-from domain.mode import Mode
-from domain.ports import MessageLog, SecondLook
-from domain.providers import OWN, Providers, Turn
-from domain.timeline import Entry, Event, Record, Snapshot, Status
+from domain.ports import DirectDelivery, MessageLog, SecondLook
+from domain.providers import Providers
+from domain.timeline import Event, Record, Snapshot, Status
+from virtual_objects.book import WAITING, Book
+from virtual_objects.happenings import (
+    Barred,
+    EndedBefore,
+    Happening,
+    PauseOver,
+    TimedOut,
+)
 
 ORDER: JsonSerde[MessageOrder] = JsonSerde(MessageOrder)
 SNAPSHOT: JsonSerde[Snapshot] = JsonSerde(Snapshot)
@@ -56,39 +62,19 @@ _TIME: JsonSerde[datetime] = JsonSerde(datetime)
 STATE = "message"
 """The object's one state key: each key is a journal entry a change, and they change together."""
 
-TRIES_LISTED = 20
-"""Failed attempts of a step that each have a line of their own in the timeline."""
-
 STALE_AFTER = timedelta(seconds=5)
 """How long one relies on what was found at acceptance, or at a later look: what is sent after that
 is asked about again."""
 
-WAITING = 0
-"""The attempt number under which a scheduled message can be canceled."""
-
-
-@dataclass(frozen=True, slots=True)
-class TimedOut:
-    """The step's time is over."""
-
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class PauseOver:
-    """The wait before another submission is over; `busy` when the last one was not taken up."""
-
-    busy: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Barred:
-    """What was to be sent may not be sent any more."""
-
-    failure: Failure
-
-
-Happening = Submission | Receipt | Cancel | TimedOut | PauseOver | Barred
+SHORT = timedelta(seconds=30)
+"""A step that lasts no longer is not tried directly, since nothing else is heard during a try."""
+PATIENCE = timedelta(minutes=2)
+"""How long a channel is waited for that was asked directly, within the step's time: as long as a
+relay or a provider may take. Whoever is asked instead may be another process, which does not know
+of an attempt that is still under way here and calls its outcome unknown."""
+POOL_PATIENCE = timedelta(seconds=2.5)
+"""Both for the bind pool. There, a request that waits for room goes on waiting when it is asked for
+again, by Restate."""
 
 
 class Looked(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -108,39 +94,36 @@ _LOOK: RunOptions[Looked] = RunOptions(
 )
 
 
-class Journey:
-    """The book of one message, from its order to its end."""
+_TRY: RunOptions[Submission | Status | None] = RunOptions(serde=JsonSerde(Submission | Status))
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What came of asking a channel directly, and how many seconds it took. Without an answer, the
+    channel is asked by Restate."""
+
+    took: float = 0.0
+    answer: Submission | None = None
+
+
+class Journey(Book):
+    """One message's progress, from its order to its end."""
 
     def __init__(
-        self, ctx: ObjectContext, order: MessageOrder, log: MessageLog, second_look: SecondLook
+        self,
+        ctx: ObjectContext,
+        order: MessageOrder,
+        log: MessageLog,
+        second_look: SecondLook,
+        direct: DirectDelivery,
     ) -> None:
+        super().__init__(order)
         self._ctx = ctx
         self._log = log
         self._second_look = second_look
-        self.order = order
-        self.now = order.accepted_at
-        self.record = Record(
-            status=Status.PROCESSING, timeline=[Entry(order.accepted_at, Event.ACCEPTED)]
-        )
-        self.attempt = WAITING
-        self.tries = 0
-        self.resends = 0
-        self.repeats = False
-        """Whether the recipient might have had the message already when it was last handed over:
-        what became known later does not call it back."""
-        self.step_failure: Failure | None = None
-        self._refusals: dict[FailureCode | None, Failure | None] = {}
+        self._direct = direct
         self._busy = False
-        self._unsettled = False
-        self._unknown: set[int] = set()
-        self._arrived_by: str | None = None
-        self._step_number = 0
-        self._step: Step = order.plan[0]
-        self._providers = Providers(())
-        self._steps_of_attempts: dict[int, Step] = {}
-        self._by_adapter: set[int] = set()
         self._early: list[Receipt] = []
-        self._open_attempts: set[int] = set()
         self._signals: dict[int, RestateDurableFuture[Signal]] = {}
         self._call: RestateDurableCallFuture[Submission] | None = None
         self._pause: RestateDurableFuture[None] | None = None
@@ -154,20 +137,9 @@ class Journey:
         self._due_now: Callable[[], None] | None = None
         self._time_is_up = False
         self._unsaved = False
-        self._news: list[int] = []
-
-    @property
-    def expired(self) -> bool:
-        """True when the message's time to live is over, as far as the book knows the time."""
-        return self.now >= self.order.expires_at
-
-    def note(self, event: Event, at: datetime, **facts: Any) -> None:
-        """Add a line to the timeline, which never runs backwards: what is told late, or by a clock
-        that is behind, counts from when the book knows of it."""
-        self.now = max(self.now, at)
-        if self.order.tell and event in PROGRESS:
-            self._news.append(len(self.record.timeline))
-        self.record.timeline.append(Entry(self.now, event, **facts))
+        self._shown = False
+        self._settled_directly = False
+        self._ended_before = False
 
     def save(self) -> None:
         """Show the record to the shared handlers, from the next moment on in which the journey
@@ -177,6 +149,7 @@ class Journey:
     def _show(self) -> None:
         if self._unsaved:
             self._unsaved = False
+            self._shown = True
             self._ctx.set(STATE, Snapshot(self.order, self.record), serde=SNAPSHOT)
 
     # Waiting for a scheduled time
@@ -249,21 +222,40 @@ class Journey:
         self._due_now = self._submit
 
     def _begin(self) -> None:
+        self._take_up()
+        self._submit()
+
+    def _take_up(self) -> None:
+        """Begin an attempt, and listen to what is reported on it."""
         self.attempt += 1
         self.resends += self._unsettled
         self._unsettled = False
         self._steps_of_attempts[self.attempt] = self._step
         if self.attempt not in self._signals:
             self._open(self.attempt)
-        self._submit()
 
     def _submit(self) -> None:
+        service, request = self._request()
+        self._call_for(service, request)
+
+    def _call_for(self, service: str, request: DeliveryRequest) -> None:
+        self._call = self._ctx.generic_call(  # type: ignore[assignment]
+            service, "deliver", REQUEST.serialize(request)
+        )
+        self.save()
+
+    def _request(self) -> tuple[str, DeliveryRequest]:
+        """The service that the current attempt goes to, and what it is asked now."""
+        service, provider = self._whose_turn()
         self.tries += 1
         self._pause = None
-        service, provider = self._whose_turn()
+        if service == ADAPTER_SERVICE:
+            self._by_adapter.add(self.attempt)
+        else:
+            self._by_adapter.discard(self.attempt)
         self.repeats = self.may_have_arrived_by(self._step.channel)
         self._open_attempts.add(self.attempt)
-        request = DeliveryRequest(
+        return service, DeliveryRequest(
             message=self._ctx.key(),
             attempt=self.attempt,
             tenant=self.order.tenant,
@@ -282,10 +274,99 @@ class Journey:
             mode=self.order.mode,
             recipient=self.order.recipient,
         )
-        self._call = self._ctx.generic_call(  # type: ignore[assignment]
-            service, "deliver", REQUEST.serialize(request)
-        )
+
+    def _may_go_directly(self) -> bool:
+        """Whether what is due is a step's first attempt that need not be asked about again, on a
+        channel that answers before the step is over.
+
+        It follows from the order and the journal alone: a replay comes to the same.
+        """
+        begins = self._begins and self._due_now == self._begin and self._question is None
+        if not begins or not self.order.direct or self._in_sandbox:
+            return False
+        left = (self.order.expires_at - self.now).total_seconds()
+        short = POOL_PATIENCE if self._goes_to_pool else SHORT
+        lasts = min(self._step.timeout, left) > short.total_seconds()
+        return lasts and self.now - self._looked < STALE_AFTER
+
+    @property
+    def _goes_to_pool(self) -> bool:
+        """Whether the current attempt is for the bind pool."""
+        service, _ = self._whose_turn()
+        return service == delivery_service("sms")
+
+    @property
+    def _patience(self) -> timedelta:
+        return POOL_PATIENCE if self._goes_to_pool else PATIENCE
+
+    async def _go_directly(self) -> Submission | EndedBefore | None:
+        """Ask the channel itself, and write down what it said, or None to have it asked by Restate.
+
+        The one place where something is done that the journal does not know of beforehand. That is
+        sound because a channel does an attempt once, however often it is asked. If the process dies
+        before the answer is journalled, the next one asks again and hears what became of it. An
+        answer that ends the message needs no journal at all: all that follows is the log's last
+        entry, which may be written twice, and the handler's return. Most messages end like this,
+        with one invocation and four records in Restate's log instead of two and fifteen.
+
+        Without an answer the log is asked, too: a process before this one may have had the answer,
+        and have died between the entry and the return. Otherwise the message would go on, to the
+        next channel in the end, should this one not answer again before its step is over.
+        """
+        self._due_now = None
+        self._begins = False
+        lasting = self.count_from_now()
+        self._take_up()
+        service, request = self._request()
+        tried: Tried = remembered().get(self.attempt, Tried())
+        if self.attempt not in remembered() and not replaying():
+            began = time.monotonic()
+            patience = min(self._patience, lasting).total_seconds()
+            answer = await self._direct.deliver(service, request, patience)
+            tried = remembered()[self.attempt] = Tried(time.monotonic() - began, answer)
+        if tried.answer is not None and self._settles(tried.answer):
+            self._settled_directly = True
+            return self._received(tried.answer)
+
+        async def found() -> Submission | Status | None:
+            return tried.answer or await ended_as(self._log, self._ctx.key())
+
+        noted = self._ctx.run_typed("try", found, _TRY)
+        self._go_on_timing(lasting - timedelta(seconds=tried.took))
+        known = await noted
+        if isinstance(known, Status):
+            self._ended_before = True
+            return EndedBefore(known)
+        if known is None:
+            self._call_for(service, request)
+            return None
         self.save()
+        return self._received(known)
+
+    def _go_on_timing(self, left: timedelta) -> None:
+        """Start the timer for what a try has left of the step's time.
+
+        Without waiting until the try is in the journal, which may take a while. A replay finds the
+        timer there and does not start another, whatever it asks for. Where a process died during
+        the try, nobody knows how long that was: the step's time begins anew, but never goes beyond
+        the message's.
+        """
+        alive = self.order.expires_at - datetime.now(UTC)
+        self._timeout = self._ctx.sleep(max(min(left, alive), timedelta(0)))
+
+    def _settles(self, answer: Submission) -> bool:
+        """Whether nothing remains to be done or heard after this answer, so that no entry of the
+        journal follows it."""
+        proven = [answer.level, answer.receipt.level if answer.receipt is not None else None]
+        arrived = any(level is not None and level.reaches(self._step.success) for level in proven)
+        last_word = answer.receipt is not None and answer.receipt.final
+        return (
+            answer.state is SubmissionState.TAKEN
+            and arrived
+            and not self._shown
+            and self._open_attempts == {self.attempt}
+            and (last_word or not self._is_reported_on(self.attempt))
+        )
 
     def _hand_over(self) -> None:
         """Do what is due now, or ask first whether it may be done.
@@ -351,29 +432,6 @@ class Journey:
         failure = await self._second_look.refusal(self.order, self._step.channel)
         return Looked(datetime.now(UTC), failure)
 
-    def _whose_turn(self) -> tuple[str, str | None]:
-        """The service that the current attempt goes to, and the provider that it is to take."""
-        step, name = self._step, self._providers.current
-        if self._in_sandbox:
-            return SANDBOX_SERVICE, step.provider
-        if name == OWN or (name is None and CHANNELS[step.channel].own is not None):
-            self._by_adapter.discard(self.attempt)
-            return self._own_service, step.provider
-        self._by_adapter.add(self.attempt)
-        return ADAPTER_SERVICE, name or step.provider
-
-    @property
-    def _own_service(self) -> str:
-        return delivery_service(self._step.channel)
-
-    @property
-    def _in_sandbox(self) -> bool:
-        return self.order.mode is not Mode.LIVE
-
-    def pass_on(self, failure: Failure) -> Turn:
-        """Let the step's next provider try after this failure, if it may succeed."""
-        return self._providers.pass_on(failure)
-
     def pause(self, seconds: float | None, *, busy: bool = False) -> None:
         """Wait before the next submission, as long as the provider asks or by backoff."""
         self._busy = busy
@@ -389,11 +447,6 @@ class Journey:
     def _rest(self, time: timedelta) -> None:
         self._pause = self._ctx.sleep(time)
         self._rested = self.now + time
-
-    def may_have_arrived_by(self, channel: str) -> bool:
-        """True when an attempt on this channel had an outcome that nobody knew, and has not failed
-        since: sending again may give the recipient the message twice."""
-        return any(self._steps_of_attempts[attempt].channel == channel for attempt in self._unknown)
 
     def discard_attempt(self) -> None:
         """Let the next attempt take over the awakeable of one that was certainly not sent, so
@@ -431,16 +484,6 @@ class Journey:
                     possible_duplicate=self.repeats,
                 )
 
-    def _reported(self, attempt: int) -> bool:
-        return any(
-            entry.event is Event.RECEIPT and entry.attempt == attempt
-            for entry in self.record.timeline
-        )
-
-    def step_of(self, receipt: Receipt) -> Step:
-        """The step that the receipt's attempt belongs to."""
-        return self._steps_of_attempts.get(receipt.attempt, self._step)
-
     async def next(self) -> Happening:
         """The next thing that happens: a submission's answer, a signal, or a timer.
 
@@ -449,6 +492,10 @@ class Journey:
         while it is not known whether it may, the step's time stands still.
         """
         while True:
+            if self._may_go_directly():
+                answer = await self._go_directly()
+                if answer is not None:
+                    return answer
             self._hand_over()
             if self._early and (self._call is None or self._time_is_up):
                 return self._early.pop(0)
@@ -535,20 +582,14 @@ class Journey:
             failure = Failure(FailureCode.OUTCOME_UNKNOWN, detail=error.message)
             return Submission(SubmissionState.UNKNOWN, at=await self.clock(), failure=failure)
         assert answer is not None
+        return self._received(answer)
+
+    def _received(self, answer: Submission) -> Submission:
         if answer.receipt is not None and not self._knows(answer.receipt):
             self._early.append(answer.receipt)
         return answer
 
     # What the record says
-
-    @property
-    def unsettled(self) -> bool:
-        """True while the current attempt's outcome is unknown."""
-        return self._unsettled
-
-    def fail(self, failure: Failure) -> None:
-        """Remember why the message has not arrived so far."""
-        self.record.failure = self.step_failure = failure
 
     @property
     def refused_for(self) -> Failure | None:
@@ -557,93 +598,15 @@ class Journey:
             return None
         return next(iter(self._refusals.values()))
 
-    def note_submission(self, event: Event, submission: Submission, **facts: Any) -> None:
-        """Add a submission's answer to the timeline.
-
-        A provider that is busy for the same reason in a row is one line, and so is one that fails
-        again and again: a step may try for days.
-        """
-        failure = submission.failure
-        if submission.state not in (SubmissionState.FAILED, SubmissionState.BUSY):
-            self._refusals[None] = None
-        elif failure is not None and failure.code is not FailureCode.TOO_LATE:
-            self._refusals[failure.code] = failure
-        if submission.state in (SubmissionState.FAILED, SubmissionState.BUSY):
-            self._open_attempts.discard(self.attempt)
-            busy = submission.state is SubmissionState.BUSY
-            last = self.record.timeline[-1]
-            told = (event, self._step_number, submission.failure)
-            repeated = (last.event, last.step, last.failure) == told
-            if repeated and (busy or self.tries > TRIES_LISTED):
-                return
-        self.note(
-            event,
-            submission.at,
-            step=self._step_number,
-            channel=self._step.channel,
-            attempt=self.attempt,
-            provider=submission.provider,
-            level=submission.level,
-            failure=submission.failure,
-            provider_ids=submission.provider_ids,
-            segments=submission.segments,
-            cost=submission.cost,
-            route=submission.route,
-            **facts,
-        )
-
     def note_receipt(self, receipt: Receipt) -> None:
-        """Add a receipt to the timeline, and what it proves to the record."""
-        step = self.step_of(receipt)
-        self.note(
-            Event.RECEIPT,
-            receipt.at,
-            channel=step.channel,
-            attempt=receipt.attempt,
-            provider=receipt.provider,
-            level=receipt.level,
-            failure=receipt.failure,
-            provider_status=receipt.provider_status,
-            late=step is not self._step,
-            receipt_id=receipt.id,
-        )
-        if receipt.final:
-            self._open_attempts.discard(receipt.attempt)
-        if receipt.failure is not None:
-            # One that arrived after all makes what was sent again a duplicate, now certainly.
-            self._unknown.discard(receipt.attempt)
-        if step is self._step:
-            settles = self._unsettled and receipt.attempt == self.attempt
-            if settles or receipt.level is not None:
-                # Whatever comes of it, the provider has it: it is not sent again.
-                self._unsettled = False
-                self._pause = None
-                self._withdraw()
-        if receipt.level is not None:
-            self.reached(receipt.level, step.channel)
-            if receipt.level.reaches(step.success):
-                self.record.channel = step.channel
-
-    def note_barred(self, failure: Failure) -> None:
-        """Add that the step may not send any more."""
-        self.note(
-            Event.FAILED,
-            self.now,
-            step=self._step_number,
-            channel=self._step.channel,
-            failure=failure,
-        )
-
-    def note_timeout(self, at: datetime) -> None:
-        """Add the step's timeout."""
-        self.note(Event.TIMEOUT, at, step=self._step_number, channel=self._step.channel)
-
-    def reached(self, level: Level, channel: str) -> None:
-        """Remember the furthest level proven, and the channel that brought the message home."""
-        if self.record.level is None or level.reaches(self.record.level):
-            self.record.level = level
-        if level.reaches(Level.DELIVERED):
-            self._arrived_by = channel
+        """Add a receipt to the book. Whatever comes of what it reports on, the provider has it:
+        it is not sent again."""
+        super().note_receipt(receipt)
+        settles = self._unsettled and receipt.attempt == self.attempt
+        if self.step_of(receipt) is self._step and (settles or receipt.level is not None):
+            self._unsettled = False
+            self._pause = None
+            self._withdraw()
 
     # The end
 
@@ -655,9 +618,13 @@ class Journey:
         if status is Status.DELIVERED:
             self.record.channel = self._arrived_by
         self.record.refs = {}
-        ended_at = await self._logged()
-        self._sign_off(self.record, ended_at)
-        self._ctx.clear(STATE)
+        if self._settled_directly:
+            self._sign_off(self.record, await self._log_end())
+            return self.record
+        if not self._ended_before:
+            self._sign_off(self.record, await self._logged())
+        if self._shown:
+            self._ctx.clear(STATE)
         self._release()
         return self.record
 
@@ -676,19 +643,10 @@ class Journey:
         on: what comes now goes to the Message object's `receipt`."""
         if self._in_sandbox:
             return
-        for attempt in sorted(self._open_attempts):
+        for attempt in sorted(filter(self._is_reported_on, self._open_attempts)):
             channel = self._steps_of_attempts[attempt].channel
-            provable = CHANNELS[channel].own
-            if attempt in self._by_adapter or provable is None:
-                continue
-            if provable.reaches(Level.DELIVERED):
-                ref = AttemptRef(self._ctx.key(), attempt)
-                self._ctx.generic_send(delivery_service(channel), "release", RELEASE.serialize(ref))
-
-    @staticmethod
-    def _sign_off(record: Record, at: datetime) -> None:
-        record.ended_at = at
-        record.timeline.append(Entry(at, Event.ENDED, status=record.status))
+            ref = AttemptRef(self._ctx.key(), attempt)
+            self._ctx.generic_send(delivery_service(channel), "release", RELEASE.serialize(ref))
 
     async def _log_start(self) -> None:
         await self._log.started(self._ctx.key(), self.order)
@@ -700,3 +658,9 @@ class Journey:
         self._sign_off(record, ended_at)
         await self._log.ended(self._ctx.key(), self.order, record)
         return ended_at
+
+
+async def ended_as(log: MessageLog, message: str) -> Status | None:
+    """How a message ended, as far as the log knows."""
+    listed = await log.get(message)
+    return listed.record.status if listed is not None and listed.record is not None else None

@@ -28,19 +28,11 @@ from domain.channels import CHANNELS
 from domain.delivery import Cancel, Receipt, Submission, SubmissionState
 from domain.failures import Failure, FailureCode
 from domain.message import INTERRUPTING, DeliveryPolicy, MessageOrder, Step
-from domain.ports import MessageLog, SecondLook
+from domain.ports import DirectDelivery, MessageLog, SecondLook
 from domain.providers import Turn
 from domain.timeline import RECEIPTS_LISTED, Entry, Event, Record, Snapshot, Status
-from virtual_objects.journey import (
-    ORDER,
-    SIGNAL,
-    SNAPSHOT,
-    STATE,
-    Barred,
-    Journey,
-    PauseOver,
-    TimedOut,
-)
+from virtual_objects.happenings import Barred, EndedBefore, PauseOver, TimedOut
+from virtual_objects.journey import ORDER, SIGNAL, SNAPSHOT, STATE, Journey, ended_as
 
 _BODY = BytesSerde()
 _RECEIPT: JsonSerde[Receipt] = JsonSerde(Receipt)
@@ -48,6 +40,18 @@ _FORGOTTEN = timedelta(0)
 LOOK_AGAIN = timedelta(seconds=1)
 """When `cancel` and `receipt` check that they were heard: an awakeable takes one value, and
 another may have been faster."""
+LOOK_SOON = timedelta(milliseconds=200)
+"""When `receipt` checks it first. Providers tell `sent` and `delivered` in one breath."""
+
+_RESOLVED = "hermes-resolved"
+"""The header of a report that an awakeable was resolved with before."""
+_LOOKS = "hermes-looks"
+"""The header in which a report carries how often it was looked at in vain."""
+_LOOKS_COUNTED = tuple(map(str, range(12)))
+
+LISTED_WITHIN = timedelta(seconds=10)
+"""How long after a report its message may still be missing in the log: it is written a moment after
+Restate has taken the message."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -58,14 +62,19 @@ class Outcome(msgspec.Struct, frozen=True):
 
 _OUTCOME: JsonSerde[Outcome] = JsonSerde(Outcome)
 _ANSWER: JsonSerde[bool] = JsonSerde(bool)
+_EARLY: RunOptions[bool] = RunOptions(serde=_ANSWER)
 _ENDING: RunOptions[Status | None] = RunOptions(serde=JsonSerde(Status))
 
 
 def create_message_object(
-    log: MessageLog, second_look: SecondLook, *, journal_retention: timedelta
+    log: MessageLog,
+    second_look: SecondLook,
+    direct: DirectDelivery,
+    *,
+    journal_retention: timedelta,
 ) -> VirtualObject:
-    """The object, bound to the log that its endings are written to, and to whom it asks before it
-    sends later than at once.
+    """The object, bound to the log that its endings are written to, to whom it asks before it sends
+    later than at once, and to the channels' direct way.
 
     `journal_retention` is how long the invocation can be inspected after the end.
     """
@@ -81,7 +90,7 @@ def create_message_object(
             if ending is not None:
                 return Outcome(ending)
 
-        journey = Journey(ctx, order, log, second_look)
+        journey = Journey(ctx, order, log, second_look, direct)
         try:
             status = await walk(journey)
         except TerminalError as canceled_by_operator:
@@ -130,7 +139,9 @@ def create_message_object(
     async def reported(ctx: ObjectSharedContext, body: bytes) -> None:
         """Take a provider's report, from whoever does not know the attempt's awakeable.
 
-        After the end it changes nothing any more, and is added to the timeline as late.
+        After the end it changes nothing any more, and is added to the timeline as late. While a
+        channel is asked directly, the object does not know of the attempt yet: it is looked for
+        again.
         """
         receipt = identified(_RECEIPT.read(body))
         held = await ctx.get(STATE, serde=SNAPSHOT)
@@ -141,12 +152,18 @@ def create_message_object(
             return
         ref = record.refs.get(receipt.attempt) if record is not None else None
         if ref is None:
-            await ctx.run_typed("log it", log_late, RunOptions(), log, ctx.key(), receipt)
+            begun = record is not None and receipt.attempt <= max(record.refs, default=0)
+            early = await ctx.run_typed("log it", log_late, _EARLY, log, ctx.key(), receipt, begun)
+            if early:
+                pause, looks = look_again(ctx.request().headers.get(_LOOKS))
+                headers = {_LOOKS: looks}
+                ctx.object_send(reported, ctx.key(), body, send_delay=pause, headers=headers)
             return
         ctx.resolve_awakeable(ref, receipt, serde=SIGNAL)
         # An awakeable takes one value, and another report may have been faster: look again until
         # the timeline shows this one.
-        ctx.object_send(reported, ctx.key(), body, send_delay=LOOK_AGAIN)
+        pause = LOOK_AGAIN if _RESOLVED in ctx.request().headers else LOOK_SOON
+        ctx.object_send(reported, ctx.key(), body, send_delay=pause, headers={_RESOLVED: "1"})
 
     return message
 
@@ -309,6 +326,9 @@ async def take(journey: Journey, step: Step) -> Status | None:
             case Cancel():
                 return cancel(journey, happening)
 
+            case EndedBefore(status=status):
+                return status
+
             case Barred(failure=failure):
                 journey.note_barred(failure)
                 # What may have arrived is not said to have failed for what came later.
@@ -357,19 +377,31 @@ def identified(receipt: Receipt) -> Receipt:
     return msgspec.structs.replace(receipt, id=name)
 
 
-async def ended_as(log: MessageLog, message: str) -> Status | None:
-    """How a message ended, as far as the log knows."""
-    listed = await log.get(message)
-    return listed.record.status if listed is not None and listed.record is not None else None
+def look_again(looks: str | None) -> tuple[timedelta, str]:
+    """After how long a report is looked at again whose attempt is not known, and what it then
+    carries. Each pause is twice the one before, up to half an hour: the attempt may never come,
+    where an operator killed the message."""
+    before = int(looks) if looks in _LOOKS_COUNTED else 0
+    return LOOK_AGAIN * 2**before, _LOOKS_COUNTED[min(before + 1, len(_LOOKS_COUNTED) - 1)]
 
 
-async def log_late(log: MessageLog, message: str, receipt: Receipt) -> None:
-    """Add a receipt that nobody waits for to the log: each report once, and no flood of them."""
+async def log_late(log: MessageLog, message: str, receipt: Receipt, begun: bool) -> bool:
+    """Add a receipt that nobody waits for to the log: each report once, and no flood of them.
+
+    True, and nothing is added, when the message may still come to an attempt that has not `begun`
+    as far as Restate knows.
+    """
     listed = await log.get(message)
-    if listed is None or len(listed.late) >= RECEIPTS_LISTED:
-        return
-    if listed.record is None or not listed.record.has_receipt(receipt.id):
+    now = datetime.now(UTC)
+    if listed is None:
+        return abs(now - receipt.at) < LISTED_WITHIN
+    if listed.record is None and not begun and now < listed.order.expires_at:
+        return True
+    if len(listed.late) < RECEIPTS_LISTED and (
+        listed.record is None or not listed.record.has_receipt(receipt.id)
+    ):
         await log.late_receipt(message, late(receipt, listed.record))
+    return False
 
 
 def late(receipt: Receipt, record: Record | None) -> Entry:

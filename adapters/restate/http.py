@@ -28,14 +28,26 @@ class ConnectionGone(ConnectionError):
     """The connection went before the answer came: the request may or may not have been heard."""
 
 
+class NoConnection(ConnectionError):
+    """None was made in time: the request was not heard."""
+
+
 class HttpClient:
     """A pool of connections to one server. Made on a running event loop.
 
     At most `connections` are open at once; further requests wait for one. `timeout` seconds bound
-    each request from its call to the end of its answer.
+    each request from its call to the end of its answer, `connect_timeout` the making of a
+    connection within it.
     """
 
-    def __init__(self, base_url: str, *, connections: int = 128, timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        connections: int = 128,
+        timeout: float = 10.0,
+        connect_timeout: float | None = None,
+    ) -> None:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or parts.hostname is None:
             raise ValueError(f"not an http(s) address: {base_url}")
@@ -47,6 +59,7 @@ class HttpClient:
         self._loop = asyncio.get_running_loop()
         self._limit = connections
         self._timeout = timeout
+        self._connect_timeout = connect_timeout
         self._open = 0
         self._idle: list[_Connection] = []
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -57,7 +70,7 @@ class HttpClient:
         """Send one request; `headers` are whole lines, each ended by CR LF.
 
         Raises OSError when there is no connection, ConnectionGone when it went in the middle, and
-        TimeoutError.
+        TimeoutError. Only after the last two may the request have been heard.
         """
         length = "" if body is None else f"content-length: {len(body)}\r\n"
         head = f"{method} {self._prefix}{path} HTTP/1.1\r\n{self._host_header}{headers}{length}\r\n"
@@ -94,9 +107,13 @@ class HttpClient:
     async def _connect(self) -> _Connection:
         self._open += 1
         try:
-            _, connection = await self._loop.create_connection(
-                lambda: _Connection(self), self._host, self._port, ssl=self._tls
-            )
+            async with asyncio.timeout(self._connect_timeout):
+                _, connection = await self._loop.create_connection(
+                    lambda: _Connection(self), self._host, self._port, ssl=self._tls
+                )
+        except TimeoutError as error:
+            self.closed()
+            raise NoConnection("no connection in time") from error
         except BaseException:
             self.closed()
             raise

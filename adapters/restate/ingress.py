@@ -1,4 +1,4 @@
-"""Restate's ingress, the trusted door, over one pool of kept-alive connections."""
+"""Restate's ingress, the trusted door, over pools of kept-alive connections."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from http import HTTPStatus
 
 import msgspec
 
-from adapters.restate.http import Answer, ConnectionGone, HttpClient
+from adapters.restate.http import Answer, ConnectionGone
+from adapters.restate.servers import Servers
 from domain.delivery import Receipt
 from domain.inbound import InboundDelivery
 from domain.message import MessageOrder
@@ -34,13 +35,16 @@ _decode_bool = msgspec.json.Decoder(bool).decode
 
 class RestateIngress:
     """Starts messages, asks about them, and brings them receipts. Made on a running event loop.
+    Of a cluster, `others` are the ingresses of its further nodes. With `direct`, what is started
+    may go to its channels directly (`domain.ports.DirectDelivery`).
 
     Every method raises EngineUnavailable when Restate did not confirm, and may then be repeated,
     and EngineRefused when it never will.
     """
 
-    def __init__(self, base_url: str) -> None:
-        self._http = HttpClient(base_url)
+    def __init__(self, base_url: str, *others: str, direct: bool = False) -> None:
+        self._http = Servers((base_url, *others))
+        self._direct = direct
 
     async def close(self) -> None:
         """Close the connections."""
@@ -56,7 +60,7 @@ class RestateIngress:
         if repeatable:
             headers += f"idempotency-key: {message_id}\r\n"
         path = f"/restate/send/Message/{message_id}/send"
-        body = _encode(msgspec.structs.replace(order, fresh=True))
+        body = _encode(msgspec.structs.replace(order, fresh=True, direct=self._direct))
         doubtful = None if repeatable else partial(_encode, order)
         body = await self._post(path, body, headers, again=doubtful)
         return not repeatable or _decode_accepted(body).status == "Accepted"

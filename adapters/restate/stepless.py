@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 AsgiApp = Callable[..., Awaitable[None]]
 
-_SERVER = (b"x-restate-server", f"restate-sdk-python/{SDK_VERSION}".encode())
+SERVER = (b"x-restate-server", f"restate-sdk-python/{SDK_VERSION}".encode())
 _INVOKE = "/invoke/"
 _UNAUTHORIZED = 401
 _UNSUPPORTED = 415
@@ -45,7 +45,7 @@ class NoSteps:
         raise RuntimeError(f"a handler without durable steps used the context: {name}")
 
 
-_NO_STEPS: Any = NoSteps()
+NO_STEPS: Any = NoSteps()
 
 
 def stepless(app: AsgiApp, services: Iterable[Service], identity_keys: Iterable[str]) -> AsgiApp:
@@ -59,9 +59,8 @@ def stepless(app: AsgiApp, services: Iterable[Service], identity_keys: Iterable[
     """
     handlers: dict[str, Handler[Any, Any]] = {}
     for service in services:
+        check_stepless(service)
         for name, handler in service.handlers.items():
-            if not (service.explicit_recovery or handler.explicit_recovery):
-                raise ValueError(f"{service.name}/{name} is not under explicit recovery")
             handlers[f"{_INVOKE}{service.name}/{name}"] = handler
     verifier = PyIdentityVerifier(list(identity_keys))
 
@@ -91,6 +90,13 @@ def stepless(app: AsgiApp, services: Iterable[Service], identity_keys: Iterable[
     return serve
 
 
+def check_stepless(service: Service) -> None:
+    """Raises ValueError when the service keeps a journal to replay."""
+    for name, handler in service.handlers.items():
+        if not (service.explicit_recovery or handler.explicit_recovery):
+            raise ValueError(f"{service.name}/{name} is not under explicit recovery")
+
+
 async def _read(vm: Any, receive: Any) -> bool:
     """Feed the request's body to the state machine. False when the caller went away."""
     more = True
@@ -106,7 +112,7 @@ async def _read(vm: Any, receive: Any) -> bool:
 
 async def _run(vm: Any, handler: Handler[Any, Any]) -> None:
     try:
-        arguments = [_NO_STEPS]
+        arguments = [NO_STEPS]
         buffer = bytes(vm.sys_input().input)
         if handler.arity == _HANDLER_AND_INPUT:
             arguments.append(handler.handler_io.input_serde.deserialize(buffer))
@@ -140,7 +146,7 @@ async def _answer(send: Any, status: int, headers: Iterable[tuple[str, str]], bo
             "headers": [
                 *((name.encode(), value.encode()) for name, value in headers),
                 (b"content-length", str(len(body)).encode()),
-                _SERVER,
+                SERVER,
             ],
         }
     )

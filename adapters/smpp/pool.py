@@ -35,6 +35,7 @@ from adapters.smpp.protocol.session import (
     ResponseTimeout,
 )
 from adapters.smpp.store.journal import Journal, Part, PartState
+from adapters.under_way import UnderWay
 from domain.delivery import AttemptRef, DeliveryRequest, Submission, SubmissionState
 from domain.failures import Failure, FailureCode
 from domain.message import Level
@@ -95,7 +96,7 @@ class BindPool:
             self.mesh.add(config)
         self._backlog = Backlog(self._loop.time())
         self._reference = random.randrange(REFERENCES)
-        self._under_way: dict[tuple[str, int], asyncio.Task[Submission]] = {}
+        self._under_way: UnderWay[tuple[str, int], Submission] = UnderWay()
         self._lingering = 0
         self._pruning = self._loop.create_task(self._prune())
 
@@ -119,20 +120,15 @@ class BindPool:
         self._pruning.cancel()
         self._lingering = LINGERING
         self._correlator.expect_nothing()
-        if self._under_way:
-            await asyncio.wait(self._under_way.values(), timeout=0.3)
+        if under_way := self._under_way.all():
+            await asyncio.wait(under_way, timeout=0.3)
         await self.mesh.close()
 
     async def deliver(self, request: DeliveryRequest) -> Submission:
         """Submit one attempt, or say what became of it when it was begun before."""
-        key = (request.message, request.attempt)
-        task = self._under_way.get(key)
-        if task is None:
-            task = self._loop.create_task(self._begin(request))
-            self._under_way[key] = task
-            task.add_done_callback(lambda _: self._under_way.pop(key, None))
         # A caller that gives up must not take the submission with it.
-        return await asyncio.shield(task)
+        key = (request.message, request.attempt)
+        return await self._under_way.join(key, lambda: self._begin(request))
 
     async def release(self, ref: AttemptRef) -> None:
         """From now on, receipts of this attempt go to the Message object."""
@@ -211,7 +207,8 @@ class BindPool:
     ) -> Submission:
         if not candidates:
             detail = f"no carrier {request.provider}" if request.provider else "no carrier fits"
-            return _failed(Failure(FailureCode.NOT_SUPPORTED, detail=detail), begun_at)
+            nobody = _failed(Failure(FailureCode.NOT_SUPPORTED, detail=detail), begun_at)
+            return await self._known(request, begun_at) or nobody
         time_left = (request.not_after - begun_at).total_seconds()
         if time_left <= 0:
             too_late = _failed(Failure(FailureCode.TOO_LATE), begun_at)

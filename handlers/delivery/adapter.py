@@ -9,6 +9,7 @@ from typing import Final, Protocol
 import msgspec
 from restate import Context, Service
 
+from adapters.under_way import UnderWay
 from domain.delivery import DeliveryRequest, Submission, SubmissionState
 from domain.failures import Failure, FailureCode
 from domain.ports import AttemptJournal, ProviderChoice
@@ -46,6 +47,7 @@ def create_adapter_delivery(
     provider gets the message.
     """
     adapters = delivery(None)
+    under_way: UnderWay[tuple[str, int], Submission] = UnderWay()
 
     @adapters.handler(input_serde=REQUEST, output_serde=SUBMISSION)
     async def deliver(ctx: Context, request: DeliveryRequest) -> Submission:
@@ -55,7 +57,8 @@ def create_adapter_delivery(
             return _nobody(f"no active adapter for {request.channel}")
         if request.provider is None:
             request = msgspec.structs.replace(request, provider=adapter)
-        return await around(request, hand_over)
+        key = (request.message, request.attempt)
+        return await under_way.join(key, lambda: around(request, hand_over))
 
     async def hand_over(request: DeliveryRequest) -> Submission:
         assert request.provider is not None

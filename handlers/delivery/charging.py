@@ -2,10 +2,12 @@
 
 A message whose route has no price passes with one look at the price lists. For any other one, the
 most that the attempt may come to is set aside from the tenant's account before a provider hears of
-it. What it comes to is in the answer (`Submission.cost`), from which the message's end settles it;
-what was not spent goes back at once.
+it. Where the account has not got that, the attempt is limited to the routes that it can pay for.
+What it comes to is in the answer (`Submission.cost`), from which the message's end settles it; what
+was not spent goes back at once.
 
 An attempt that was begun before a crash is not refused for want of money: it may have been sent.
+Nor is it moved to a cheaper route then: what was sent is owed at the price of whoever has it.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from domain.billing.settlement import submitted
 from domain.delivery import DeliveryRequest, Submission, SubmissionState
 from domain.failures import Failure, FailureCode
 from domain.ports import AttemptJournal
-from domain.sms.segmentation import count_segments
+from domain.sms.segmentation import segments_of
 
 ASK_AGAIN: Final = 1.0
 """Seconds after which a message asks again whose account's money other processes have leased."""
@@ -64,15 +66,28 @@ class Charging:
         self._spending = spending
         self._clock = clock
 
-    def around(self, channel: str | None, routes: Routes, refused: Refused) -> Around:
-        """The Around of a delivery service; `channel` None is for one that serves several."""
+    def around(
+        self,
+        channel: str | None,
+        routes: Routes,
+        refused: Refused,
+        candidates: Routes | None = None,
+    ) -> Around:
+        """The Around of a delivery service; `channel` None is for one that serves several.
+
+        `candidates` are those of the `routes` that this very attempt may take, which costs more to
+        know: it is asked only where the account may not have got what the dearest route costs.
+        """
+        fitting = candidates or routes
 
         async def charged(request: DeliveryRequest, submit: Submit) -> Submission:
             book = self._prices.value
             if not book:
                 return await submit(request)
             named = channel or request.channel or ""
-            return await self._charge(book, named, request, routes(request), submit, refused)
+            return await self._charge(
+                book, named, request, routes(request), fitting, submit, refused
+            )
 
         return charged
 
@@ -82,6 +97,7 @@ class Charging:
         channel: str,
         request: DeliveryRequest,
         routes: Sequence[str],
+        candidates: Routes,
         submit: Submit,
         refused: Refused,
     ) -> Submission:
@@ -89,25 +105,42 @@ class Charging:
         highest = book.highest(request.tenant, routes, channel, digits, now)
         if highest is None:
             return await submit(request)
-        segments = _segments(channel, request)
+        segments = segments_of(channel, request.content.text)
         most = highest.micros * segments
-        held = 0
+        limited, held = request, 0
         if most:
             taken = self._spending.take(request.tenant, most)
             if taken is None:
-                answer = await self._spending.ask(request.tenant, most)
+                names = candidates(request)
+                prices = [book.highest(request.tenant, (n,), channel, digits, now) for n in names]
+                costs = [0 if price is None else price.micros * segments for price in prices]
+                answer, taken = await self._set_aside(request.tenant, costs or [most])
                 if answer is not Answer.SET_ASIDE:
                     # Nothing was set aside for it, but what was sent before is owed.
                     submission = await refused(request, _refusal(answer, now))
                     return self._entered(book, channel, request, routes, submission, segments, 0)
-                taken = most
+                payable = tuple(n for n, cost in zip(names, costs, strict=True) if cost <= taken)
+                if len(payable) < len(names):
+                    limited = msgspec.structs.replace(request, carriers=payable)
             held = taken
         try:
-            submission = await submit(request)
+            submission = await submit(limited)
         except BaseException:
             self._spending.give_back(request.tenant, held)
             raise
         return self._entered(book, channel, request, routes, submission, segments, held)
+
+    async def _set_aside(self, tenant: str, costs: Sequence[int]) -> tuple[Answer, int]:
+        """Set aside the highest of some costs that the account can pay. What is free is not a way
+        out of an empty account."""
+        for cost in sorted({cost for cost in costs if cost}, reverse=True):
+            taken = self._spending.take(tenant, cost)
+            if taken is not None:
+                return Answer.SET_ASIDE, taken
+            answer = await self._spending.ask(tenant, cost)
+            if answer is not Answer.NEVER:
+                return answer, cost
+        return (Answer.NEVER if any(costs) else Answer.SET_ASIDE), 0
 
     def _entered(
         self,
@@ -156,13 +189,3 @@ def _refusal(answer: Answer, now: datetime) -> Submission:
         FailureCode.INSUFFICIENT_FUNDS, detail="waiting for what is set aside for other messages"
     )
     return Submission(SubmissionState.BUSY, at=now, failure=failure, retry_after=ASK_AGAIN)
-
-
-def _segments(channel: str, request: DeliveryRequest) -> int:
-    if channel != "sms":
-        return 1
-    try:
-        return max(count_segments(request.content.text)[1], 1)
-    except ValueError:
-        # No short message can carry it; whoever cuts it will say so.
-        return 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from restate import Context, Service
 
 from adapters.email.relay import Relay
+from adapters.under_way import UnderWay
 from domain.delivery import DeliveryRequest, Submission
 from domain.ports import AttemptJournal
 from handlers.delivery.charging import Around, free
@@ -18,11 +19,13 @@ def create_email_delivery(relay: Relay, attempts: AttemptJournal, around: Around
     same attempt twice: it answers that the outcome is unknown, and the cascade decides.
     """
     email = delivery("email")
+    under_way: UnderWay[tuple[str, int], Submission] = UnderWay()
 
     @email.handler(input_serde=REQUEST, output_serde=SUBMISSION)
     async def deliver(ctx: Context, request: DeliveryRequest) -> Submission:
         """Hand one mail to the relay, or say what became of it."""
-        return await around(request, hand_over)
+        key = (request.message, request.attempt)
+        return await under_way.join(key, lambda: around(request, hand_over))
 
     async def hand_over(request: DeliveryRequest) -> Submission:
         if not await attempts.begin(request.message, request.attempt):

@@ -16,7 +16,9 @@ from adapters.billing.lists import PriceLists
 from adapters.callbacks.outbox import Outbox
 from adapters.callbacks.sender import CallbackSender
 from adapters.email.relay import PROVIDER, Relay, RelayAccount
+from adapters.restate.optimistic import optimistic
 from adapters.routing.delivery_quality import DeliveryQuality
+from adapters.smpp.door import PoolDoor
 from adapters.store.attempts import SqliteAttemptJournal
 from adapters.store.message_log import SqliteMessageLog
 from adapters.store.sections import Sections
@@ -24,13 +26,16 @@ from adapters.suppression.automatic import AutomaticSuppression
 from adapters.telemetry.billing import LedgerTelemetry
 from adapters.wasm.choice import ByPriority
 from adapters.wasm.store.unread import UnreadNotes
+from domain.delivery import delivery_service
 from handlers.callbacks import create_callback_endpoint, create_status_callback
 from handlers.delivery.adapter import create_adapter_delivery
 from handlers.delivery.charging import begun_before
+from handlers.delivery.direct import Direct
 from handlers.delivery.email import create_email_delivery
 from handlers.delivery.sandbox import create_sandbox_delivery
 from handlers.inbound import create_inbound
 from handlers.reports import create_adapter_reports
+from infra.operator_key import door_key
 from infra.processes.adapters import adapters, metrics
 from infra.processes.billing import charging, settling
 from infra.processes.callbacks import telling
@@ -46,6 +51,10 @@ from infra.processes.suppression import (
 from infra.settings import Email, Settings, inbound_routes
 from virtual_objects.message import create_message_object
 
+_ENDS_LINGER = 0.030
+"""Seconds for which the end of a message waits for others to be written with: nobody waits for
+it."""
+
 
 @asynccontextmanager
 async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
@@ -56,6 +65,8 @@ async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
     callbacks = CallbackSender(
         settings.database, allow_private=settings.callbacks.allow_private_addresses
     )
+    pools = PoolDoor(settings.pool_urls, door_key(settings))
+    relay = Relay(relay_account(settings.email), unsubscribe_links(settings).of)
     try:
         async with (
             adapters(settings, checks=True) as ours,
@@ -70,40 +81,41 @@ async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
             begun = begun_before(attempts)
             counts = DeliveryQuality(quality)
             bounces = AutomaticSuppression(suppression_store(settings), log)
+            email = create_email_delivery(
+                relay,
+                attempts,
+                bounces.around(
+                    "email",
+                    counts.around(
+                        "email", charges.around("email", lambda request: (PROVIDER,), begun)
+                    ),
+                ),
+            )
+            by_adapter = create_adapter_delivery(
+                ours.host,
+                ByPriority(ours.registry),
+                attempts,
+                bounces.around(
+                    None,
+                    counts.around(
+                        None,
+                        charges.around(None, lambda request: (request.provider or "",), begun),
+                    ),
+                ),
+                closed,
+            )
+            message = create_message_object(
+                log,
+                looks_again,
+                Direct((email, by_adapter), {delivery_service("sms"): pools.deliver}),
+                journal_retention=timedelta(seconds=settings.journal_retention),
+            )
             app = restate.app(
                 [
-                    create_message_object(
-                        log,
-                        looks_again,
-                        journal_retention=timedelta(seconds=settings.journal_retention),
-                    ),
-                    create_email_delivery(
-                        Relay(relay_account(settings.email), unsubscribe_links(settings).of),
-                        attempts,
-                        bounces.around(
-                            "email",
-                            counts.around(
-                                "email",
-                                charges.around("email", lambda request: (PROVIDER,), begun),
-                            ),
-                        ),
-                    ),
+                    message,
+                    email,
+                    by_adapter,
                     create_sandbox_delivery(),
-                    create_adapter_delivery(
-                        ours.host,
-                        ByPriority(ours.registry),
-                        attempts,
-                        bounces.around(
-                            None,
-                            counts.around(
-                                None,
-                                charges.around(
-                                    None, lambda request: (request.provider or "",), begun
-                                ),
-                            ),
-                        ),
-                        closed,
-                    ),
                     create_adapter_reports(
                         ours.host,
                         ours.reference_key,
@@ -118,9 +130,12 @@ async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
                 ],
                 identity_keys=list(settings.restate.identity_keys),
             )
+            app = optimistic(app, message, "send", settings.restate.identity_keys)
             yield beside(app, metrics(settings, ours, more=(told.telemetry, ledger)))
     finally:
         await callbacks.close()
+        await pools.close()
+        await relay.close()
         await attempts.close()
         sections.close()
 
@@ -131,7 +146,9 @@ async def message_log(
 ) -> AsyncIterator[SqliteMessageLog]:
     """The log, with what tenants' endpoints are told of it and what is entered in the ledger."""
     entering = Ledger(entered=ledger.entered)
-    log = SqliteMessageLog(settings.database, places(settings), outbox, entering)
+    log = SqliteMessageLog(
+        settings.database, places(settings), outbox, entering, linger=_ENDS_LINGER
+    )
     try:
         yield log
     finally:

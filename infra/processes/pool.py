@@ -28,8 +28,9 @@ from adapters.smpp.store.journal import Journal
 from adapters.store.sections import Sections
 from adapters.telemetry.billing import LedgerTelemetry
 from domain.delivery import DeliveryRequest, Submission
+from handlers.delivery.door import delivery_door
 from handlers.delivery.sms import create_sms_delivery
-from infra.operator_key import operator_key
+from infra.operator_key import door_key, operator_key
 from infra.processes.billing import charging
 from infra.processes.routing import pool_routing
 from infra.processes.serving import AsgiApp, beside, main
@@ -42,7 +43,7 @@ _ADMIN_PATHS: Final = ("/admin/", "/metrics")
 async def pool(settings: Settings) -> AsyncIterator[AsgiApp]:
     """The pool's application, with its carriers being dialed."""
     key = operator_key(settings)
-    ingress = RestateIngress(settings.restate.ingress)
+    ingress = RestateIngress(*settings.restate.ingresses)
     journal = Journal(settings.smpp_journal)
     correlator = Correlator(journal, ingress)
     await correlator.recover()
@@ -69,6 +70,9 @@ async def pool(settings: Settings) -> AsyncIterator[AsgiApp]:
     def carriers(request: DeliveryRequest) -> tuple[str, ...]:
         return binds.choice.providers(request.provider)
 
+    def candidates(request: DeliveryRequest) -> tuple[str, ...]:
+        return tuple(carrier.name for carrier in binds.choice.choose(request).carriers)
+
     async def refused(request: DeliveryRequest, refusal: Submission) -> Submission:
         return await binds.begun_before(request) or refusal
 
@@ -78,7 +82,7 @@ async def pool(settings: Settings) -> AsyncIterator[AsgiApp]:
         correlator,
         on_inbound=inbound.on_deliver,
         routing=router,
-        around=charges.around("sms", carriers, refused),
+        around=charges.around("sms", carriers, refused, candidates),
     )
     operations = CarrierOperations(binds.mesh, journal, settings.carriers)
     await operations.load()
@@ -108,7 +112,8 @@ async def pool(settings: Settings) -> AsyncIterator[AsgiApp]:
         services = [create_sms_delivery(binds)]
         keys = list(settings.restate.identity_keys)
         delivery = stepless(restate.app(services, identity_keys=keys), services, keys)
-        yield beside(delivery, admin_app, _ADMIN_PATHS)
+        served = delivery_door(delivery, binds, door_key(settings))
+        yield beside(served, admin_app, _ADMIN_PATHS)
     finally:
         await asyncio.gather(admin_app, return_exceptions=True)
         await operations.close()

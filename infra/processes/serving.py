@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -29,6 +30,7 @@ Http = Literal["1.1", "2"]
 
 _BACKLOG = 1024
 _STREAMS = 100_000
+_OPEN_FILES = 65_536
 _FAREWELL = 0.5
 _GENERATION_THRESHOLDS = (50_000, 20, 100)
 """The collector took over a quarter of the endpoint's time at Python's defaults; what is alive
@@ -49,7 +51,16 @@ def main(
     except ConfigurationError as error:
         sys.stderr.write(f"hermes: wrong settings\n{error}\n")
         sys.exit(2)
+    _allow_open_files()
     uvloop.run(_serve(component, settings, listener(settings), http))
+
+
+def _allow_open_files() -> None:
+    """Every attempt that is waited for holds a connection, and shells allow 1,024 open files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _serve(component: Component, settings: Settings, listener: Listener, http: Http) -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from restate import Context, Service
 
+from adapters.under_way import UnderWay
 from domain.delivery import AttemptRef, DeliveryRequest, Receipt, Submission, SubmissionState
 from domain.failures import Failure, FailureCode
 from domain.message import Level
@@ -125,9 +126,16 @@ class ScriptedChannels:
 
     def _service(self, channel: str | None) -> Service:
         service = delivery(channel)
+        under_way: UnderWay[tuple[str, int], Submission] = UnderWay()
+        made: dict[tuple[str, int], Submission] = {}
 
         @service.handler(input_serde=REQUEST, output_serde=SUBMISSION)
         async def deliver(ctx: Context, request: DeliveryRequest) -> Submission:
+            # As the product's channels do, whoever asks: an attempt is made once.
+            key = (request.message, request.attempt)
+            return made[key] if key in made else await under_way.join(key, lambda: begin(request))
+
+        async def begin(request: DeliveryRequest) -> Submission:
             call = Call(channel or f"{request.channel} by adapter", request)
             self.calls[request.message].append(call)
             script = self.scripts.get(request.message)
@@ -135,6 +143,9 @@ class ScriptedChannels:
             if isinstance(behave, Hanging):
                 self.hanging.append(behave)
             call.answer = await behave(request)
+            if call.answer.state is not SubmissionState.BUSY:
+                # Also when whoever asked has gone meanwhile.
+                made[request.message, request.attempt] = call.answer
             return call.answer
 
         @service.handler(input_serde=ATTEMPT_REF)

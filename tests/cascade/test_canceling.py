@@ -44,6 +44,7 @@ async def test_canceled_while_it_is_scheduled(cascade: Cascade):
 async def test_canceled_while_the_delivery_hangs(cascade: Cascade):
     message = await cascade.send(order(sms(), email()), Hanging())
     await cascade.called(message)
+    await cascade.held(message)
     assert await cascade.engine.cancel(message)
     await _canceled(cascade, message)
 
@@ -109,6 +110,7 @@ async def test_a_cancellation_whose_awakeable_was_used_is_heard_later(cascade: C
     provider = Hanging()
     message = await cascade.send(order(sms()), provider)
     await cascade.called(message)
+    await cascade.held(message)
     (call,) = cascade.channels.calls[message]
     # The receipt is on its way to the awakeable while `cancel` reads the state before it.
     await asyncio.gather(

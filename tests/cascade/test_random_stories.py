@@ -17,7 +17,7 @@ from tests.cascade.channels import Behaviour, Hanging, busy, failed, taken, unkn
 from tests.cascade.world import Cascade, email, order, receipt, sms
 
 STORIES = 50
-SOON, PATIENT = 0.5, 20.0
+SOON, PATIENT = 2.0, 20.0
 
 FATES = {
     "sms": [
@@ -183,7 +183,7 @@ async def test_a_cancellation_at_any_moment_ends_every_story(cascade: Cascade, s
     async def live(story: Story, calls: int) -> None:
         message = await cascade.send(order(*story.plan, policy=story.policy), *story.script)
         calls = min(calls, len(story.script))
-        await cascade.called(message, calls)
+        await cascade.called(message, calls, within=30)
         promised = await cascade.engine.cancel(message)
         record = await cascade.ended(message, within=30)
         # The object may have been ending already; it is never left without an ending.

@@ -20,8 +20,8 @@ async def test_at_least_once_sends_again_and_says_so(cascade: Cascade):
 
 
 async def test_resends_are_limited_and_each_is_told(cascade: Cascade):
-    message = await cascade.send(order(sms(), email()), *[unknown()] * 9)
-    cascade.channels.scripts[message][MAX_RESENDS + 1 :] = [taken()]
+    script = [*[unknown()] * (1 + MAX_RESENDS), taken()]
+    message = await cascade.send(order(sms(), email()), *script)
     record = await cascade.ended(message)
     calls = cascade.channels.calls[message]
     assert [c.channel for c in calls] == ["sms"] * (1 + MAX_RESENDS) + ["email"]

@@ -25,6 +25,7 @@ from adapters.callbacks.pump import Pump
 from adapters.callbacks.sender import CallbackSender
 from adapters.callbacks.waker import Waker
 from adapters.restate.ingress import RestateIngress
+from adapters.restate.optimistic import optimistic
 from adapters.store.message_log import SqliteMessageLog
 from adapters.store.recipients import Places
 from adapters.store.sections import Section, Sections
@@ -41,6 +42,7 @@ from domain.message import Content, DeliveryPolicy, Level, MessageOrder, Step
 from domain.ports import SecondLook
 from domain.timeline import Entry, Event, Record
 from handlers.callbacks import create_callback_endpoint, create_status_callback
+from handlers.delivery.direct import Direct
 from handlers.delivery.sandbox import create_sandbox_delivery
 from tests.cascade.channels import Behaviour, Call, ScriptedChannels
 from tests.cascade.invariants import check_story
@@ -149,16 +151,20 @@ class Backstage:
         )
         look = self.looks.real = StoredSecondLook(self.database, HASHER)
         try:
-            yield restate.app(
+            services = self.channels.services()
+            direct = Direct(services)
+            message = create_message_object(log, self.looks, direct, journal_retention=RETENTION)
+            app = restate.app(
                 [
-                    create_message_object(log, self.looks, journal_retention=RETENTION),
+                    message,
                     create_callback_endpoint(pump),
                     create_status_callback(events),
                     older_messages(),
                     create_sandbox_delivery(),
-                    *self.channels.services(),
+                    *services,
                 ]
             )
+            yield optimistic(app, message, "send", ())
         finally:
             await callbacks.close()
             await look.close()
@@ -265,6 +271,8 @@ class Cascade:
     log: SqliteMessageLog
     engine: RestateIngress
     http: httpx.AsyncClient
+    direct: bool
+    """Whether attempts may go to their channels directly."""
     orders: dict[str, MessageOrder] = field(default_factory=dict)
 
     async def send(self, order: MessageOrder, *script: Behaviour) -> str:
@@ -280,9 +288,9 @@ class Cascade:
         url = f"{self.restate.ingress}/restate/{verb}/Message/{quote(message)}/{handler}"
         return await self.http.post(url, content=msgspec.json.encode(body), headers=_JSON)
 
-    async def called(self, message: str, times: int = 1) -> list[Call]:
+    async def called(self, message: str, times: int = 1, within: float = 10.0) -> list[Call]:
         """Wait until the channels were called so often for a message; returns the calls."""
-        await eventually(lambda: len(self.channels.calls[message]) >= times)
+        await eventually(lambda: len(self.channels.calls[message]) >= times, within)
         return self.channels.calls[message]
 
     async def until(self, message: str, holds: Callable[[Record], object]) -> Record:
@@ -298,6 +306,10 @@ class Cascade:
         record = await eventually(look, pause=0.02)
         assert record is not None
         return record
+
+    async def held(self, message: str) -> None:
+        """Wait until Restate shows a message: while a channel is asked directly, it does not."""
+        await eventually(lambda: self.engine.status(message))
 
     async def submitted(self, message: str, attempt: int = 1) -> Record:
         """Wait until the timeline shows that a provider took an attempt."""
@@ -327,6 +339,16 @@ class Cascade:
         check_story(self.orders[message], row, self.channels.calls[message])
         record: Record = row.record
         return record
+
+    def journal(self, message: str) -> list[str]:
+        """The commands in the journal of a message that has ended."""
+        rows = self.restate.query(
+            "SELECT j.entry_type, j.name FROM sys_journal j JOIN sys_invocation i ON i.id = j.id"
+            f" WHERE i.target_service_key = '{message}' AND i.target_handler_name = 'send'"
+            " ORDER BY j.index"
+        )
+        commands = [row for row in rows if row["entry_type"].startswith("Command: ")]
+        return [row.get("name") or row["entry_type"].removeprefix("Command: ") for row in commands]
 
     async def late(self, message: str) -> Sequence[Entry]:
         """Wait until the log has a late receipt; returns all of them."""

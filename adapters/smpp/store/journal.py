@@ -132,7 +132,7 @@ class Journal(CarrierStore, InboundStore):
     """The journal in one SQLite file, or in one PostgreSQL database that several processes share;
     written in groups."""
 
-    def __init__(self, where: Path | str, *, linger: float = 0.010) -> None:
+    def __init__(self, where: Path | str, *, linger: float = 0.005) -> None:
         self.shared = is_postgres(where)
         """Whether other processes may write to it, too."""
         database = open_store(where, "smpp")

@@ -22,6 +22,11 @@ UNKNOWN_STATUS = 0xFFFFFFFF
 
 
 @pytest.fixture
+def where(journal_where: Path | str) -> Path | str:
+    return journal_where
+
+
+@pytest.fixture
 async def journal(where: Path | str) -> AsyncIterator[Journal]:
     journal = Journal(where)
     yield journal
@@ -382,7 +387,7 @@ async def test_the_next_process_knows(where: Path | str):
 
 
 async def test_an_older_journal_is_taken_over(
-    where: Path | str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    new_where: Path | str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     directory = tmp_path / "older"
     directory.mkdir()
@@ -391,12 +396,12 @@ async def test_an_older_journal_is_taken_over(
         (directory / file.name).write_text(file.read_text())
     with monkeypatch.context() as patch:
         patch.setattr(schema, "_MIGRATIONS", directory)
-        older = connect(where)
+        older = connect(new_where)
         migrate(older, "smpp")
     fill_as_of_migration_2(older)
     older.close()
 
-    journal = Journal(where)
+    journal = Journal(new_where)
     try:
         newer = part_of("new", state=PartState.ACCEPTED, smsc_id="x", command_status=0)
         assert await journal.parts_of("new", 1) == [newer]

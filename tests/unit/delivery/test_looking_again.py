@@ -1,0 +1,23 @@
+"""A report on an attempt that the message's object does not know yet, and may never."""
+
+import pytest
+
+from virtual_objects import message
+
+LOOKS = [
+    # carried, pauses of the first one's length, carried on
+    (None, 1, "1"),
+    ("1", 2, "2"),
+    ("5", 32, "6"),
+    ("11", 2048, "11"),
+    ("12", 1, "1"),
+    ("-1", 1, "1"),
+    ("much", 1, "1"),
+    ("", 1, "1"),
+]
+
+
+@pytest.mark.parametrize(("carried", "pauses", "carries"), LOOKS)
+def test_it_is_looked_at_ever_less_often(carried, pauses, carries):
+    # Where the cascade is tested in the same process, a look comes sooner.
+    assert message.look_again(carried) == (message.LOOK_AGAIN * pauses, carries)
