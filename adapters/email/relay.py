@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import socket
 import ssl
@@ -15,10 +14,11 @@ from email.message import EmailMessage
 from email.policy import SMTP, Policy
 from email.utils import format_datetime, parseaddr
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import aiosmtplib
 
+from adapters.email.sessions import Session, Sessions
 from domain.delivery import DeliveryRequest, Submission, SubmissionState
 from domain.failures import Failure, FailureCode
 from domain.message import Level
@@ -48,17 +48,46 @@ class RelayAccount:
 
 
 class _Whole(UnstructuredHeader, BaseHeader):
-    """A header whose one long word is an address. The library would make encoded words of it to
-    fold it, which no program takes for an address; a line may have 998 characters."""
+    """A header of ours that is ASCII on one line. The library would make encoded words of a long
+    address to fold it, which no program takes for an address; a line may have 998 characters."""
+
+    @classmethod
+    def parse(cls, value: str, kwds: dict[str, Any]) -> None:
+        """Take the value as it is."""
+        kwds["parse_tree"] = cls.value_parser("")
+        kwds["decoded"] = value
 
     def fold(self, *, policy: Policy) -> str:
-        """The header as it is, on a line of its own behind its name."""
-        return f"{self.name}:{policy.linesep} {self}{policy.linesep}"
+        """The header as it is, on a line of its own behind its name where it is long."""
+        fits = len(self.name) + 2 + len(self) <= (policy.max_line_length or 0)
+        return f"{self.name}:{'' if fits else policy.linesep} {self}{policy.linesep}"
 
 
-_HEADERS = HeaderRegistry()
-_HEADERS.map_to_type("list-unsubscribe", _Whole)
-_POLICY = SMTP.clone(cte_type="7bit", header_factory=_HEADERS)
+class _Headers(HeaderRegistry):
+    """Types of headers, each made once: the library makes one at every mention of a name, which is
+    a third of a mail's cost. Nothing but names of ours is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made: dict[str, type[BaseHeader]] = {}
+        for name in _OURS:
+            self.map_to_type(name, _Whole)
+
+    def __getitem__(self, name: str) -> type[BaseHeader]:
+        made = self._made.get(name)
+        if made is None:
+            made = self._made[name] = super().__getitem__(name)
+        return made
+
+
+_OURS = (
+    "date",
+    "message-id",
+    "auto-submitted",
+    "list-unsubscribe",
+    "list-unsubscribe-post",
+)
+_POLICY = SMTP.clone(cte_type="7bit", header_factory=_Headers())
 """Nothing in a mail needs a relay to understand more than RFC 5321."""
 
 _PERMANENT_REPLIES: dict[int, FailureCode] = {
@@ -82,8 +111,8 @@ _OF_THE_SENDER = re.compile(r"\s*5\.1\.[78]\b")
 
 
 class Relay:
-    """Hands mails to one relay, a connection each. `unsubscribe` gives the link by which a
-    recipient ends what he is sent, where a mail needs one."""
+    """Hands mails to one relay, one after the other over kept connections. `unsubscribe` gives the
+    link by which a recipient ends what he is sent, where a mail needs one."""
 
     def __init__(
         self,
@@ -93,6 +122,7 @@ class Relay:
         self._account = account
         self._unsubscribe = unsubscribe
         self._hostname = socket.getfqdn()  # it may ask the DNS: once, not for every mail
+        self._sessions = Sessions(self._connect)
         self._tls: ssl.SSLContext | None = None
         if account.tls != "none":
             self._tls = ssl.create_default_context(cafile=account.ca_file)
@@ -114,19 +144,21 @@ class Relay:
         except (ValueError, IndexError, MessageError) as error:
             return _answer(begun_at, Failure(FailureCode.CONTENT_REJECTED, detail=str(error)))
         handed_over = False
-        client = self._client()
+        session: Session | None = None
         try:
-            await client.connect()
-            if account.username is not None:
-                await client.login(account.username, account.password or "")
-            await client.mail(return_path)
-            await client.rcpt(request.to)
+            session = await self._sessions.begin(return_path)
+            await session.client.rcpt(request.to)
             handed_over = True
-            await client.data(content)
+            await session.client.data(content)
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
+            if session is not None:
+                self._sessions.leave(session)
             return _failure(error, begun_at, handed_over=handed_over)
-        finally:
-            await _hang_up(client)
+        except BaseException:
+            if session is not None:
+                session.client.close()
+            raise
+        self._sessions.keep(session)
         return Submission(
             SubmissionState.TAKEN,
             at=datetime.now(UTC),
@@ -136,9 +168,13 @@ class Relay:
             provider_ids=(str(mail["Message-ID"]),),
         )
 
-    def _client(self) -> aiosmtplib.SMTP:
+    async def close(self) -> None:
+        """Say goodbye to the relay."""
+        await self._sessions.close()
+
+    async def _connect(self) -> aiosmtplib.SMTP:
         account = self._account
-        return aiosmtplib.SMTP(
+        client = aiosmtplib.SMTP(
             hostname=account.host,
             port=account.port,
             timeout=account.timeout,
@@ -147,6 +183,14 @@ class Relay:
             tls_context=self._tls,
             local_hostname=self._hostname,
         )
+        try:
+            await client.connect()
+            if account.username is not None:
+                await client.login(account.username, account.password or "")
+        except BaseException:
+            client.close()
+            raise
+        return client
 
 
 def compose(
@@ -230,13 +274,3 @@ def _answer(begun_at: datetime, failure: Failure) -> Submission:
 
 def _name(error: Exception) -> str:
     return type(error).__name__
-
-
-async def _hang_up(client: aiosmtplib.SMTP) -> None:
-    # The mail's fate is decided; a relay that is slow to say goodbye is not waited for.
-    try:
-        async with asyncio.timeout(1.0):
-            if client.is_connected:
-                await client.quit()
-    except (aiosmtplib.SMTPException, OSError, TimeoutError):
-        client.close()

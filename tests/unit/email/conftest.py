@@ -18,7 +18,8 @@ SILENCE = object()
 class ScriptedRelay:
     """Accepts every mail, except where `replies` say otherwise.
 
-    They are by verb; `CONNECT` stands for the greeting and `BODY` for the end of the data.
+    They are by verb; `CONNECT` stands for the greeting and `BODY` for the end of the data. Those in
+    a list are given once each.
     """
 
     def __init__(self):
@@ -38,8 +39,16 @@ class ScriptedRelay:
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
+    def said(self, verb):
+        """How often a command came."""
+        return sum(command.split()[0].upper() == verb for command in self.commands)
+
     def stop(self):
         self._server.close()
+        self.hang_up()
+
+    def hang_up(self):
+        """Cut every connection."""
         for writer in self._writers:
             writer.transport.abort()
 
@@ -54,9 +63,10 @@ class ScriptedRelay:
         while line := await reader.readline():
             self.commands.append(line.decode().strip())
             verb = line.split()[0].decode().upper()
-            if not self._reply(writer, verb):
+            reply = self._reply(writer, verb)
+            if not reply:
                 return
-            if verb == "DATA" and self.replies["DATA"].startswith("354"):
+            if verb == "DATA" and reply is not SILENCE and reply.startswith("354"):
                 self.mails.append(await reader.readuntil(b"\r\n.\r\n"))
                 if not self._reply(writer, "BODY"):
                     return
@@ -65,13 +75,16 @@ class ScriptedRelay:
                 return
 
     def _reply(self, writer, verb):
-        reply = self.replies.get(verb, "250 2.0.0 ok")
+        reply = self.replies.get(verb)
+        if isinstance(reply, list):
+            reply = reply.pop(0) if reply else None
+        reply = reply or "250 2.0.0 ok"
         if reply is DROP:
             writer.transport.abort()
-            return False
+            return None
         if reply is not SILENCE:
             writer.write(reply.encode() + b"\r\n")
-        return True
+        return reply
 
 
 @pytest.fixture
