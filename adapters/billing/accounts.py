@@ -7,7 +7,7 @@ What changes an account's terms is called in a transaction that has touched SECT
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final
@@ -23,7 +23,7 @@ from domain.billing.terms import Terms
 
 SECTION: Final = "accounts"
 EMPTY_AT_FIRST: Final = 1
-"""What a new account is short of: the least that there is."""
+"""What a new account is short of where nothing has a price yet: the least that there is."""
 RESERVED_FOR: Final = 60 * 86400.0
 """Seconds back from now in which every open reservation was made: longer than a message lives."""
 
@@ -70,6 +70,7 @@ _FUNDS: Final = """
 """
 _SHORT: Final = "SELECT tenant, short FROM accounts WHERE short > 0"
 _MARK: Final = "UPDATE accounts SET short = ? WHERE tenant = ? AND short <> ?"
+_MARK_LOWER: Final = "UPDATE accounts SET short = ? WHERE tenant = ? AND (short = 0 OR short > ?)"
 
 
 class EntryKind(str, Enum):
@@ -94,13 +95,20 @@ class Entry(msgspec.Struct, frozen=True):
 
 class AccountState(msgspec.Struct, frozen=True):
     """An account as it stands, in millionths. The `balance` has what is charged and what is
-    reserved taken off already; of it, `leased` is what processes may spend at this moment."""
+    reserved taken off already; of it, `leased` is what processes may spend at this moment.
+    `cheapest` is the lowest price that its tenant pays."""
 
     tenant: str
     terms: Terms
     balance: int
     reserved: int
     leased: int
+    cheapest: int = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing that has a price can be sent any more."""
+        return self.terms.empty(self.cheapest)
 
 
 class UnknownAccount(Exception):
@@ -219,7 +227,8 @@ def state_of(database: Database, tenant: str) -> AccountState:
     terms = terms_of(database, tenant)
     day = day_of(time.time() - RESERVED_FOR)
     balance, leased, reserved = database.execute(_STATE, (day, tenant)).fetchone()
-    return AccountState(tenant, terms, balance, reserved, leased)
+    cheapest = prices.least(database, tenant, terms.currency)
+    return AccountState(tenant, terms, balance, reserved, leased, cheapest)
 
 
 def states(database: Database) -> list[AccountState]:
@@ -233,32 +242,38 @@ def funds(database: Database, tenant: str) -> tuple[int, int]:
     return (0, 0) if row is None else (row[0], row[1])
 
 
-def look_again(database: Database, tenant: str, cheapest: int | None = None) -> None:
-    """Lift the mark of an empty account that has money now: what it was short of, or what a
-    message costs by now."""
+def look_again(database: Database, tenant: str) -> None:
+    """Lift the mark of an account that has by now what it was short of; one that has not even what
+    the cheapest message costs is short of that."""
     terms = terms_of(database, tenant)
     if not terms.short:
         return
     has, leased = funds(database, tenant)
-    enough = terms.short if cheapest is None else min(terms.short, cheapest)
-    if terms.credit is None or has - leased >= enough:
-        mark(database, tenant, 0)
+    least = max(prices.least(database, tenant, terms.currency), 1)
+    if terms.credit is not None and has < least:
+        _mark(database, tenant, least)
+    elif terms.credit is None or has - leased >= terms.short:
+        _mark(database, tenant, 0)
 
 
-def recovered(database: Database, cheapest: Callable[[str], int]) -> dict[str, int]:
-    """Whose accounts are marked as empty and have money again, each with what its messages cost
-    at least, `cheapest` of it: `look_again` lifts the mark."""
-    found = {}
+def recovered(database: Database) -> list[str]:
+    """Whose accounts have by now what they are marked as short of: `look_again` lifts the mark."""
+    found = []
     for tenant, short in database.execute(_SHORT).fetchall():
         has, leased = funds(database, tenant)
-        least = cheapest(tenant)
-        if has - leased >= min(short, least):
-            found[tenant] = least
+        if has - leased >= short:
+            found.append(tenant)
     return found
 
 
-def mark(database: Database, tenant: str, short: int) -> None:
-    """Say that an account has not got the amount `short`; 0 for one that has money."""
+def mark_short(database: Database, tenant: str, amount: int) -> None:
+    """Say that an account has not got an amount, if that is still so and is not known of a lower
+    one."""
+    if funds(database, tenant)[0] < amount:
+        database.execute(_MARK_LOWER, (amount, tenant, amount))
+
+
+def _mark(database: Database, tenant: str, short: int) -> None:
     database.execute(_MARK, (short, tenant, short))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from adapters.billing import accounts
@@ -10,7 +11,12 @@ from adapters.billing.lists import PriceLists
 from adapters.billing.usage import Asked, UsageLine, UsageTotal, report
 from adapters.store.change import looking
 from domain.billing.prices import digits_of
-from domain.message import MessageOrder
+from domain.message import MessageOrder, Step
+from domain.sms.segmentation import segments_of
+
+Ways = Callable[[Step], Iterable[str] | None]
+"""What price lists call the carriers or adapters that a step may take; None where that is not
+known."""
 
 
 class BillingDesk:
@@ -20,17 +26,23 @@ class BillingDesk:
         self._where = where
         self._lists = lists
 
-    def cannot_pay(self, order: MessageOrder) -> bool:
-        """Whether a message may come to cost something, by one of its steps, and its tenant's
-        account is empty; from memory."""
-        tenant = order.tenant
-        if not self._lists.empty(tenant):
+    def cannot_pay(self, order: MessageOrder, ways: Ways) -> bool:
+        """Whether a message comes to cost something by some of its steps, and its tenant's account
+        has not got what any of these would set aside at least; from memory."""
+        short = self._lists.short(order.tenant)
+        if not short:
             return False
-        book, at = self._lists.value, order.accepted_at
-        return any(
-            book.may_cost(tenant, step.channel, digits_of(order.to[step.channel]), at)
-            for step in order.plan
-        )
+        needed = [amount for step in order.plan if (amount := self._needed(order, step, ways))]
+        return bool(needed) and min(needed) >= short
+
+    def _needed(self, order: MessageOrder, step: Step, ways: Ways) -> int:
+        book, tenant, channel = self._lists.value, order.tenant, step.channel
+        digits = digits_of(order.to[channel])
+        routes = ways(step)
+        if routes is None:
+            routes = book.listed(tenant, channel)
+        price = book.lowest(tenant, routes, channel, digits, order.accepted_at)
+        return price and price * segments_of(channel, order.content.text)
 
     def account(self, tenant: str) -> AccountState:
         """The tenant's account as it stands. It blocks. Raises UnknownAccount."""

@@ -31,7 +31,16 @@ class PriceLists:
     def empty(self, tenant: str) -> bool:
         """Whether nothing more can be sent at the expense of the tenant's account."""
         terms = self.terms.value.get(tenant)
-        return terms is not None and terms.empty
+        return terms is not None and terms.empty(self.cheapest(tenant))
+
+    def all_empty(self) -> list[str]:
+        """The tenants whose accounts are empty."""
+        return [tenant for tenant in self.terms.value if self.empty(tenant)]
+
+    def short(self, tenant: str) -> int:
+        """The least amount that the tenant's account is known not to have; 0 when there is none."""
+        terms = self.terms.value.get(tenant)
+        return 0 if terms is None or terms.credit is None else terms.short
 
     def cheapest(self, tenant: str) -> int:
         """See `PriceBook.cheapest`."""

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import msgspec
+
 from adapters.store.audit import note
 from adapters.store.database import Database
 from domain.billing.cost import Rule
@@ -29,6 +31,11 @@ _LOAD: Final = (
 _ADD: Final = (
     f"INSERT INTO prices ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 )
+# What holds at a place when another line is to begin there; without those that cannot be read.
+_IN_FORCE: Final = (
+    "SELECT valid_from, amount, rule FROM prices WHERE tenant = ? AND currency = ? AND channel = ?"
+    " AND route = ? AND prefix = ? AND valid_from BETWEEN 0 AND ? ORDER BY valid_from DESC LIMIT 1"
+)
 # Whose account's currency none of the lists has that they pay by, while others pay.
 _UNPRICED: Final = """
     SELECT tenant, currency FROM accounts
@@ -38,6 +45,9 @@ _UNPRICED: Final = """
     ) ORDER BY tenant
 """
 _PRICED: Final = "SELECT 1 FROM prices WHERE tenant IN ('', ?) AND currency = ? LIMIT 1"
+_LEAST: Final = (
+    "SELECT MIN(amount) FROM prices WHERE tenant IN ('', ?) AND currency = ? AND amount > 0"
+)
 _USES: Final = "SELECT DISTINCT tenant, channel, route FROM usage WHERE day >= ?"
 NobodysCurrency: Final[Callable[[str], str | None]] = lambda tenant: None  # noqa: E731
 _unreadable: Final[set[str]] = set()
@@ -46,7 +56,8 @@ _logger: Final = logging.getLogger(__name__)
 
 
 class PriceExists(Exception):
-    """There is another price for the same place from the same moment on. It says which."""
+    """There is another price for the same place from the same moment on, or one that says the same
+    holds by then. It says which."""
 
     def __init__(self, row: PriceRow) -> None:
         super().__init__(row.id)
@@ -108,6 +119,12 @@ def check_priced(database: Database, tenant: str, currency: str) -> None:
         raise CurrencyUnpriced(tenant, currency)
 
 
+def least(database: Database, tenant: str, currency: str) -> int:
+    """The lowest price of a segment in the lists that an account pays by; 0 where all is free."""
+    found: int | None = database.execute(_LEAST, (tenant, currency)).fetchone()[0]
+    return found or 0
+
+
 def add(
     database: Database,
     rows: Iterable[PriceRow],
@@ -134,6 +151,10 @@ def add(
             row.amount,
             row.rule.value,
         )
+        in_force = database.execute(_IN_FORCE, values[1:7]).fetchone()
+        if in_force is not None and (in_force[1], in_force[2]) == (row.amount, row.rule.value):
+            since = datetime.fromtimestamp(in_force[0], UTC)
+            raise PriceExists(msgspec.structs.replace(row, valid_from=since))
         if database.execute(_ADD, values).rowcount != 1:
             raise PriceExists(row)
     for row in added[:1] if len(added) > 1 else added:

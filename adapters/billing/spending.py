@@ -87,7 +87,7 @@ class KnownTerms(Protocol):
 class _Purse:
     """What this process holds of one account. `left` may be spent, `out` is set aside for attempts
     that are under way, `unsent` is spent and not yet in the ledger; `row` is what the database
-    says of it all."""
+    says of it all. `asked` is what the last message needed: the next is taken to need as much."""
 
     left: int = 0
     out: int = 0
@@ -95,6 +95,7 @@ class _Purse:
     row: int = 0
     pace: int = 0
     spent: int = 0
+    asked: int = 0
     used_at: float = 0.0
     asking: bool = False
     ahead_at: float = float("-inf")
@@ -105,10 +106,11 @@ class _Purse:
 
 
 class _Ask(NamedTuple):
-    """What those who wait need together, and what would be good to have."""
+    """What those who wait need together, what would be good to have, and what each needs."""
 
     needed: int
     wanted: int
+    each: tuple[int, ...]
 
 
 class _Granted(NamedTuple):
@@ -121,10 +123,12 @@ class _Granted(NamedTuple):
 
 class _Round(NamedTuple):
     """What one transaction does: movements, the amounts that our leases come down to, what is
-    asked for, and whether we show that we live."""
+    asked for, and whether we show that we live. `next` is what the next message needs of tenants
+    whose leases are less."""
 
     movements: list[Movement]
     amounts: dict[str, int]
+    next: dict[str, int]
     asks: dict[str, _Ask]
     renew: bool
 
@@ -132,9 +136,9 @@ class _Round(NamedTuple):
 class Spending:
     """The purses of one process. Made on a running event loop, and used on it.
 
-    `clock` gives monotonic seconds; `cheapest` the least that a message of a tenant may cost, if it
-    has a price: an account that has not even that is marked as empty. It is called on another
-    thread.
+    `clock` gives monotonic seconds. An account that has not got what a message needs is marked as
+    short of that amount, by which the API refuses messages that need as much; so is one that has
+    not got what the last message needed, before another is accepted and fails.
     """
 
     def __init__(
@@ -146,14 +150,12 @@ class Spending:
         renew: float = RENEW,
         clock: Callable[[], float] = time.monotonic,
         ledger: Ledger | None = None,
-        cheapest: Callable[[str], int] = lambda tenant: 1,
     ) -> None:
         self._where = where
         self._terms = terms
         self._linger = linger
         self._renew = renew
         self._clock = clock
-        self._cheapest = cheapest
         self.owner = secrets.token_hex(8)
         self._ledger = ledger or Ledger()
         self._purses: dict[str, _Purse] = {}
@@ -187,6 +189,7 @@ class Spending:
         purse.left -= amount
         purse.out += amount
         purse.spent += amount
+        purse.asked = amount
         purse.used_at = now
         low = purse.left < max(purse.pace // 2, amount * AHEAD // 4)
         if low and not purse.asking and now >= purse.ahead_at + AHEAD_AGAIN:
@@ -203,6 +206,7 @@ class Spending:
         if amount >= purse.refused and now < purse.refused_until:
             return purse.refusal
         purse.asking = True
+        purse.asked = amount
         purse.used_at = now
         answer: asyncio.Future[Answer] = self._loop.create_future()
         purse.waiting.append((amount, answer))
@@ -345,6 +349,7 @@ class Spending:
             for purse in self._purses.values():
                 purse.left = 0
         amounts: dict[str, int] = {}
+        following: dict[str, int] = {}
         asks: dict[str, _Ask] = {}
         spent: dict[str, int] = {}
         waiting: dict[str, list[tuple[int, asyncio.Future[Answer]]]] = {}
@@ -354,15 +359,18 @@ class Spending:
             amount = purse.left + purse.out
             if purse.asking:
                 waiting[tenant], purse.waiting = purse.waiting, []
-                each = [amount for amount, _ in waiting[tenant]]
+                each = tuple(amount for amount, _ in waiting[tenant])
                 needed, most = sum(each), max(each, default=0)
                 asks[tenant] = _Ask(
                     needed=max(needed - purse.left, 0),
                     wanted=max(needed, most * AHEAD, purse.pace),
+                    each=each,
                 )
             if amount != purse.row or tenant in asks:
                 amounts[tenant] = amount
-        return _Round(movements, amounts, asks, renew), spent, waiting
+                if amount < purse.asked:
+                    following[tenant] = purse.asked
+        return _Round(movements, amounts, following, asks, renew), spent, waiting
 
     def _hand_out(
         self,
@@ -456,29 +464,27 @@ class Spending:
                 amount, has = granted[tenant] = self._grant(database, tenant, ask)
                 if amount:
                     self._set(database, tenant, ours + amount, seen)
-                if has is not None and amount < ask.needed and not self._known_short(tenant):
-                    # Not for one message that is dearer than what is there.
-                    least = self._least(tenant)
-                    if has < least:
-                        short[tenant] = least
+                lacking = [needed for needed in ask.each if has is not None and has < needed]
+                if lacking:
+                    short[tenant] = min(lacking)
+            for tenant, needed in job.next.items():
+                if tenant not in short and accounts.funds(database, tenant)[0] < needed:
+                    short[tenant] = needed
+        short = {tenant: n for tenant, n in short.items() if not self._known_short(tenant, n)}
         # Apart from that, since it takes the section first, as an operator's change does.
-        again = accounts.recovered(database, self._least) if job.renew else {}
+        again = accounts.recovered(database) if job.renew else []
         if short or again:
             with database.transaction():
                 touch(database, accounts.SECTION)
                 for tenant in sorted(short):
-                    accounts.mark(database, tenant, short[tenant])
-                for tenant, least in again.items():
-                    accounts.look_again(database, tenant, least)
+                    accounts.mark_short(database, tenant, short[tenant])
+                for tenant in again:
+                    accounts.look_again(database, tenant)
         return granted
 
-    def _least(self, tenant: str) -> int:
-        """What an account must have for any message with a price."""
-        return max(self._cheapest(tenant), 1)
-
-    def _known_short(self, tenant: str) -> bool:
+    def _known_short(self, tenant: str, amount: int) -> bool:
         terms = self._terms.value.get(tenant)
-        return terms is not None and terms.short > 0
+        return terms is not None and terms.lacks(amount)
 
     def _grant(self, database: Database, tenant: str, ask: _Ask) -> _Granted:
         if not database.execute(_GRANT, (tenant,)).rowcount:

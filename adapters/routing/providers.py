@@ -91,6 +91,23 @@ class ProviderRouter:
                 steps[number] = ordered
         return order if steps is None else msgspec.structs.replace(order, plan=tuple(steps))
 
+    def ways(self, message_id: str, order: MessageOrder, step: Step) -> tuple[str, ...] | None:
+        """What price lists call the carriers or adapters that a step may take, whether they are up
+        or not; None as long as no pool has said which carriers there are."""
+        if step.provider is not None and step.adapters:
+            return step.adapters
+        question = _question(message_id, order, step)
+        own = OWN_SERVICES.get(step.channel, "")
+        if step.provider != own:
+            question.named = step.provider
+        extra = self._adapters(order.tenant, step.channel, step.adapters)
+        found = []
+        for option in self._routing.rank(question, self.implicit(), self, extra).options:
+            if option.route is _ANY_CARRIER:
+                return None
+            found.append(own if option.route.kind is Kind.OWN else option.route.provider)
+        return tuple(found)
+
     def explain(self, asked: Asked) -> Explanation:
         """What would become of a message now, in full. Slow: for people."""
         question = asked.question()

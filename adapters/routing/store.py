@@ -118,6 +118,7 @@ class RouteStore:
             row = (route.name, place, _encode(route).decode(), time.time())
             if database.execute(_INSERT, row).rowcount == 0:
                 raise RouteExists(route.name)
+            _check_tenants(database, route)
             look_at(database, route.tenants, "Routes")
             self._guard(database, before, (*before, route), force)
             detail = {"after": complete(route)}
@@ -138,6 +139,7 @@ class RouteStore:
             kept = {key: value for key, value in merged.items() if value is not None}
             after = _checked(kept)
             if after != before:
+                _check_tenants(database, after, before.tenants)
                 look_at(database, sorted({*after.tenants} - {*before.tenants}), "Routes")
                 changed = tuple(after if route is before else route for route in routes)
                 self._guard(database, routes, changed, force)
@@ -191,6 +193,19 @@ def _sends(database: Database, one: Stranded) -> bool:
         return True
     sender = "SELECT 1 FROM senders WHERE tenant = ? LIMIT 1"
     return one.channel == "sms" and database.execute(sender, (one.tenant,)).fetchone() is not None
+
+
+def _check_tenants(database: Database, route: Route, before: Sequence[str] = ()) -> None:
+    """Raises RouteInvalid for tenants that do not exist. Those that a route has had `before` may
+    have gone meanwhile."""
+    faults = [
+        Fault("unknown_value", ("tenants", number), "There is no tenant of this id.")
+        for number, tenant in enumerate(route.tenants)
+        if tenant not in before
+        and database.execute("SELECT 1 FROM tenants WHERE id = ?", (tenant,)).fetchone() is None
+    ]
+    if faults:
+        raise RouteInvalid(faults)
 
 
 def _find(routes: Iterable[Route], name: str) -> Route:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from prometheus_client.core import GaugeMetricFamily
@@ -10,7 +10,6 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from adapters.telemetry.tenants import TenantCounter, by_tenant
-from domain.billing.terms import Terms
 
 
 class Queue(Protocol):
@@ -59,15 +58,15 @@ class LedgerTelemetry(Collector):
 
 
 class AccountCollector(Collector):
-    """Whose accounts are empty. `terms` gives every account's."""
+    """Whose accounts are empty: `empty` says which tenants'."""
 
-    def __init__(self, terms: Callable[[], Mapping[str, Terms]]) -> None:
-        self._terms = terms
+    def __init__(self, empty: Callable[[], Iterable[str]]) -> None:
+        self._empty = empty
 
     def collect(self) -> Iterator[Metric]:
         """One scrape."""
         yield by_tenant(
             "hermes_account_empty",
             "1 for a tenant whose messages are refused because its account is empty.",
-            {tenant: 1 for tenant, terms in self._terms().items() if terms.empty},
+            dict.fromkeys(self._empty(), 1),
         )

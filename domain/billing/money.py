@@ -75,5 +75,5 @@ def text(amount: int) -> str:
 def currency(code: str) -> str:
     """The code if ISO 4217 knows it. Raises ValueError."""
     if code not in CURRENCIES:
-        raise ValueError("not a currency of ISO 4217, such as EUR")
+        raise ValueError("Not a currency of ISO 4217, such as EUR")
     return code

@@ -173,17 +173,26 @@ class PriceBook:
         found = (self._cheapest.get((owner, currency), 0) for owner in (tenant, EVERYONE))
         return min((amount for amount in found if amount), default=0)
 
-    def may_cost(self, tenant: str, channel: str, digits: str, at: datetime) -> bool:
-        """Whether a message of the tenant's has a price by any route that its lists name, or by
-        one that they do not. It looks through all of these: not for every message."""
+    def lowest(
+        self, tenant: str, routes: Iterable[str], channel: str, digits: str, at: datetime
+    ) -> int:
+        """The lowest price of a segment by those of the routes that have one, in millionths; 0 when
+        all of them are free."""
+        found = (self.price(tenant, route, channel, digits, at) for route in routes)
+        return min(
+            (price.micros for price in found if price is not None and price.micros), default=0
+        )
+
+    def listed(self, tenant: str, channel: str) -> set[str]:
+        """The routes that the tenant's lists name, and ANY_ROUTE for those that they do not: where
+        it is not known which of them a message may take. Not for every message."""
         currency = self.currency(tenant)
         routes = {ANY_ROUTE}
         for owner in (tenant, EVERYONE):
             for listed, route in self._lists.get((owner, currency), ()):
                 if listed == channel:
                     routes.add(route)
-        highest = self.highest(tenant, routes, channel, digits, at)
-        return highest is not None and highest.micros > 0
+        return routes
 
     def without(self, ids: Iterable[str]) -> PriceBook:
         """The book with some lines struck out."""

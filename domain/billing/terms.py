@@ -19,18 +19,21 @@ class Terms(msgspec.Struct, frozen=True):
     """What an account allows.
 
     It may be overdrawn by `credit` millionths of `currency`: 0 for one that is paid in advance,
-    None for one without a limit. `short` is the least that a message costs, of an account that has
-    not even that; 0 while there is money.
+    None for one without a limit. `short` is the least amount that it is known not to have: what
+    costs as much is refused; 0 while nothing had to be.
     """
 
     currency: str
     credit: int | None = 0
     short: int = 0
 
-    @property
-    def empty(self) -> bool:
-        """True when nothing that has a price can be sent any more."""
-        return self.credit is not None and self.short > 0
+    def lacks(self, amount: int) -> bool:
+        """Whether it is known that there is not so much."""
+        return self.credit is not None and 0 < self.short <= amount
+
+    def empty(self, cheapest: int) -> bool:
+        """Whether nothing that has a price can be sent any more; `cheapest` is the lowest one."""
+        return self.lacks(max(cheapest, 1))
 
 
 def allowance(funds: int, needed: int, wanted: int) -> int:

@@ -143,7 +143,11 @@ def merged(ours: Explanation, carriers: Explanation) -> Explanation:
     others = [one for one in ours.candidates if one.kind is not Kind.CARRIER]
     kinds = [one.kind for one in ours.candidates]
     place = kinds.index(Kind.CARRIER) if Kind.CARRIER in kinds else len(kinds)
-    candidates = [*others[:place], *carriers.candidates, *others[place:]]
+    known = list(carriers.candidates)
+    if known and place < len(kinds) and (place or len(known) == 1):
+        # The pool knows of no adapters: how its best stands to them, it cannot tell.
+        known[0] = msgspec.structs.replace(known[0], why=ours.candidates[place].why)
+    candidates = [*others[:place], *known, *others[place:]]
     left_out = [one for one in ours.left_out if one.kind is not Kind.CARRIER]
     left_out += [one for one in carriers.left_out if one.kind is Kind.CARRIER]
     return Explanation(

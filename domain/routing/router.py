@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -79,6 +79,11 @@ class Ranking:
         self.named = named
         # Shared by all messages of which the same is told.
         self._told = told
+
+    def among(self, providers: Collection[str]) -> Ranking:
+        """The same without the options of other providers."""
+        options = [option for option in self.options if option.route.provider in providers]
+        return Ranking(options, self.strategy, self.named, {})
 
     def choice(self, taken: str | None = None) -> RouteChoice | None:
         """The choice as the timeline tells it; None without an option.

@@ -17,10 +17,32 @@ MOST_PREFIXES: Final = 2_000
 """Values of one kind that a route may list."""
 _NAME: Final = r"^[a-z0-9][a-z0-9_.-]{0,47}$"
 
-RouteName = Annotated[str, msgspec.Meta(pattern=_NAME)]
-Prefix = Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,14}$")]
-Country = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{2}$")]
-Operator = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{5,6}$")]
+RouteName = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=_NAME,
+        description="1 to 48 of a-z, 0-9, `_`, `.` and `-`, beginning with a letter or digit.",
+        examples=["telia-dk"],
+    ),
+]
+Prefix = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[1-9][0-9]{0,14}$",
+        description="Up to 15 digits, without the + before them.",
+        examples=["45"],
+    ),
+]
+Country = Annotated[
+    str,
+    msgspec.Meta(pattern=r"^[A-Z]{2}$", description="ISO 3166-1, two capitals.", examples=["DK"]),
+]
+Operator = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[0-9]{5,6}$", description="MCC and MNC, five or six digits.", examples=["23801"]
+    ),
+]
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 

@@ -117,6 +117,17 @@ def count_segments(text: str) -> tuple[Encoding, int]:
     return "ucs2", sum(1 for _ in _ucs2_cuts(payload))
 
 
+def segments_of(channel: str, text: str | None) -> int:
+    """What a text on a channel is paid for: its short messages by SMS, and one on any other."""
+    if channel != "sms" or text is None:
+        return 1
+    try:
+        return max(count_segments(text)[1], 1)
+    except ValueError:
+        # No short message can carry it; whoever cuts it will say so.
+        return 1
+
+
 def _gsm7_cuts(septets: bytes, part: int = GSM7_PART) -> Iterator[int]:
     return _cuts(septets, GSM7_SINGLE, part, _ends_in_escape)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.billing import accounts as store
+from adapters.billing import prices
 from adapters.billing.accounts import (
     BalanceTooLarge,
     CurrencyFixed,
@@ -136,7 +137,7 @@ def accounts(where: Path | str) -> list[Operation]:
         try:
             money.currency(body.currency)
         except ValueError as error:
-            fault = FieldError("unknown_value", f"{error}.".capitalize(), "/currency")
+            fault = FieldError("unknown_value", f"{error}.", "/currency")
             raise validation_failed([fault]) from None
         credit = None if body.credit is None else money.micros(body.credit)
         with _told():
@@ -212,7 +213,8 @@ def _set(
     where: Path | str, tenant: str, currency: str, credit: int | None, who: str, force: bool
 ) -> store.AccountState:
     get_tenant(where, tenant)
-    with change(where, store.SECTION) as database:
+    # The prices, too: the last one in the currency must not go while it is looked for.
+    with change(where, store.SECTION, prices.SECTION) as database:
         store.set_terms(database, tenant, currency, credit, who, force=force)
         return store.state_of(database, tenant)
 
@@ -242,7 +244,8 @@ def _position(cursor: str) -> tuple[float, str] | None:
         moment = datetime.fromisoformat(at)
     except ValueError:
         raise Problem("invalid_cursor") from None
-    if moment.tzinfo is None or not 1970 < moment.astimezone(UTC).year < 9999:
+    # Not in UTC: the first and the last day that can be written may have none there.
+    if moment.tzinfo is None or not 1970 < moment.year < 9999:
         raise Problem("invalid_cursor")
     return moment.timestamp(), reference
 

@@ -46,8 +46,22 @@ Amount = Annotated[
         examples=["0.0075"],
     ),
 ]
-Route = Annotated[str, msgspec.Meta(pattern=r"^(\*|[A-Za-z0-9][A-Za-z0-9._-]{0,99})$")]
-Prefix = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{0,15}$", examples=["45"])]
+Route = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(\*|[A-Za-z0-9][A-Za-z0-9._-]{0,99})$",
+        description="A carrier's or an adapter's name, or * for any.",
+        examples=["telia"],
+    ),
+]
+Prefix = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[0-9]{0,15}$",
+        description="Up to 15 digits, without the + before them.",
+        examples=["45"],
+    ),
+]
 
 
 class PriceBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -211,9 +225,7 @@ def _read(body: PricesBody, now: datetime) -> list[PriceRow]:
         try:
             money.currency(line.currency)
         except ValueError as error:
-            faults.append(
-                FieldError("unknown_value", f"{error}.".capitalize(), pointer((*at, "currency")))
-            )
+            faults.append(FieldError("unknown_value", f"{error}.", pointer((*at, "currency"))))
             continue
         rows.append(
             PriceRow(

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import secrets
 import sys
+from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import click
 from rich.text import Text
 
+from domain.billing.money import MICROS, text
 from infra.cli.administration import Administration, database, with_administration
 from infra.cli.console import as_json, console, print_json
 from infra.cli.plain_table import day, plain_table
 
 Json = dict[str, Any]
+_SHOWN = 20
+_PAGE = 500
 
 
 @click.group()
@@ -54,15 +59,18 @@ def list_accounts(admin: Administration, json_output: bool) -> None:
 def show(admin: Administration, tenant: str, json_output: bool) -> None:
     """Show TENANT's account, and what was posted to it last."""
     account = admin.ask("GET", f"accounts/{tenant}")
-    posted = admin.ask("GET", f"accounts/{tenant}/entries", limit=20)
     if json_output:
-        print_json({**account, "entries": posted["entries"]})
+        posted = admin.ask("GET", f"accounts/{tenant}/entries", limit=_SHOWN)["entries"]
+        print_json({**account, "entries": posted})
         return
+    posted = list(_entries(admin, tenant))
     _print([account])
-    if not posted["entries"]:
+    console().print()
+    console().print(_sum(account, posted), soft_wrap=True)
+    if not posted:
         return
     table = plain_table("when", "what", "amount", "reference", "by", "note", right=("amount",))
-    for entry in posted["entries"]:
+    for entry in posted[:_SHOWN]:
         table.add_row(
             day(entry["at"]),
             entry["kind"].replace("_", "-"),
@@ -94,8 +102,8 @@ def set_terms(
 ) -> None:
     """Open TENANT's account in CURRENCY, or change what it allows.
 
-    A new one is empty: without credit nothing that has a price is accepted until something is paid
-    in.
+    A new one begins with what TENANT was charged in CURRENCY before, and so below zero or at it:
+    without credit nothing that has a price is accepted until what is paid in goes beyond that.
     """
     body = {"currency": currency.upper(), "credit": None if no_limit else credit}
     account = admin.ask("PUT", f"accounts/{tenant}", body, force="true" if force else None)
@@ -183,6 +191,32 @@ def check(json_output: bool) -> None:
                 out.print(Text(f"    {example}", style="quiet"), soft_wrap=True)
     if not all(finding.ok for finding in findings):
         sys.exit(1)
+
+
+def _entries(admin: Administration, tenant: str) -> Iterator[Json]:
+    cursor: str | None = None
+    while True:
+        page = admin.ask("GET", f"accounts/{tenant}/entries", limit=_PAGE, cursor=cursor)
+        yield from page["entries"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return
+
+
+def _sum(account: Json, posted: list[Json]) -> Text:
+    """How the balance comes about: what was posted, less what messages were charged since the
+    first of them, also before the account was opened, and what is set aside for those under way."""
+    balance, set_aside = Decimal(account["balance"]), Decimal(account["reserved"])
+    paid = sum((Decimal(entry["amount"]) for entry in posted), Decimal(0))
+    charged = paid - balance - set_aside
+    return Text(
+        f"{_plain(paid)} posted - {_plain(charged)} charged since the first message"
+        f" - {_plain(set_aside)} set aside = {_plain(balance)} {account['currency']}"
+    )
+
+
+def _plain(amount: Decimal) -> str:
+    return text(int(amount * MICROS))
 
 
 def _print(found: list[Json]) -> None:

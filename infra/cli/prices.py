@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ import click
 from rich.text import Text
 
 from infra.cli.administration import Administration, with_administration
+from infra.cli.client import ApiError
 from infra.cli.console import as_json, console, print_json, say
 from infra.cli.plain_table import day, plain_table
+from infra.cli.removal import asked_first, confirm_removal
 
 Json = dict[str, Any]
+_OF_REQUEST = re.compile(r"^  /prices/(\d+)(?:/(\w+))?(?=:)", re.MULTILINE)
 _PAGE = 1000
 _AT_ONCE = 300
 _COLUMNS = ("tenant", "channel", "route", "prefix", "amount", "currency", "rule", "valid_from")
@@ -159,16 +163,14 @@ def import_prices(admin: Administration, file: Path, force: bool, json_output: b
     made = 0
     for start in range(0, len(lines), _AT_ONCE):
         portion = lines[start : start + _AT_ONCE]
+        numbers = [number for number, _ in portion]
+        given = [line for _, line in portion]
         try:
-            added = admin.ask(
-                "POST", "prices", {"prices": portion}, force="true" if force else None
-            )
+            added = admin.ask("POST", "prices", {"prices": given}, force="true" if force else None)
             made += len(added["prices"])
-        except click.ClickException:
-            say(
-                f"{made} were added before; lines {start + 2} to {start + 1 + len(portion)}:", "bad"
-            )
-            raise
+        except ApiError as error:
+            say(f"{made} were added before; lines {numbers[0]} to {numbers[-1]}:", "bad")
+            raise _of_file(error, numbers) from None
     if json_output:
         print_json({"added": made})
     else:
@@ -178,10 +180,12 @@ def import_prices(admin: Administration, file: Path, force: bool, json_output: b
 @prices.command()
 @click.argument("price_id")
 @click.option("--force", is_flag=True, help="Even if routes in use are free without it.")
+@asked_first
 @as_json
 @with_administration
-def remove(admin: Administration, price_id: str, force: bool, json_output: bool) -> None:
+def remove(admin: Administration, price_id: str, force: bool, yes: bool, json_output: bool) -> None:
     """Strike a price out; what was charged by it stays charged."""
+    confirm_removal(price_id, f"Strike {price_id} out?", yes=yes)
     admin.ask("DELETE", f"prices/{price_id}", force="true" if force else None)
     if json_output:
         print_json({"id": price_id, "removed": True})
@@ -189,7 +193,18 @@ def remove(admin: Administration, price_id: str, force: bool, json_output: bool)
         console().print(Text(f"{price_id} is removed."), soft_wrap=True)
 
 
-def _read(file: Path) -> list[Json]:
+def _of_file(error: ApiError, numbers: list[int]) -> ApiError:
+    """The same error with the file's lines for the request's."""
+
+    def line(place: re.Match[str]) -> str:
+        number, column = place.groups()
+        return f"  line {numbers[int(number)]}" + (f", {column}" if column else "")
+
+    return ApiError(_OF_REQUEST.sub(line, error.message), error.problem)
+
+
+def _read(file: Path) -> list[tuple[int, Json]]:
+    """The prices, each with the line on which it ends."""
     with file.open(newline="", encoding="utf-8-sig") as opened:
         reader = csv.DictReader(opened)
         unknown = set(reader.fieldnames or ()) - set(_COLUMNS)
@@ -199,7 +214,10 @@ def _read(file: Path) -> list[Json]:
                 f"Columns: {', '.join(_COLUMNS)}."
             )
         lines = [
-            {name: value.strip() for name, value in row.items() if value and value.strip()}
+            (
+                reader.line_num,
+                {name: value.strip() for name, value in row.items() if value and value.strip()},
+            )
             for row in reader
         ]
     if not lines:

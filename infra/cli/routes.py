@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -14,9 +13,10 @@ from rich.text import Text
 
 from infra.cli.administration import Administration, administration
 from infra.cli.client import load_settings
-from infra.cli.console import as_json, console, print_json, seconds
+from infra.cli.console import as_json, console, print_json, say, seconds
 from infra.cli.merge_patch import merge_patch
 from infra.cli.plain_table import plain_table
+from infra.cli.removal import asked_first, confirm_removal
 from infra.cli.route_words import left_out_in_words, why_in_words
 
 Json = dict[str, Any]
@@ -32,6 +32,8 @@ _LISTS: Final = (
     "tenants",
 )
 _NUMBERS: Final = ("priority", "weight")
+_UNLIMITING: Final = frozenset({*_NUMBERS, "note"})
+"""Keys that leave a route what it carries."""
 _SHOWN: Final = 4
 """Values of a list that a table shows."""
 
@@ -138,6 +140,8 @@ def add(
     document = {"channel": "sms", **_patch(settings), "name": name}
     made = admin.ask("POST", "routes", document, force=_said(force))
     _tell(made, f"{name} is added: {_for(made).plain}.", json_output)
+    if not json_output:
+        _warn_of_limits(admin, made)
 
 
 @routes.command("set")
@@ -154,6 +158,8 @@ def change(
     changed = admin.ask("PATCH", _path(name), patch, force=_said(force))
     shown = ", ".join(f"{key} is {_value(changed[key]).plain}" for key in patch)
     _tell(changed, f"{name}: {shown}.", json_output)
+    if not json_output and not _UNLIMITING.issuperset(patch):
+        _warn_of_limits(admin, changed)
 
 
 @routes.command()
@@ -174,19 +180,20 @@ def disable(admin: Administration, name: str, force: bool, json_output: bool) ->
     """Give the route NAME no more messages; what it has goes on."""
     changed = admin.ask("PATCH", _path(name), {"enabled": False}, force=_said(force))
     _tell(changed, f"{name} is disabled: it carries nothing more.", json_output)
+    if not json_output:
+        _warn_of_limits(admin, changed)
 
 
 @routes.command()
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Also if tenants lose their last route.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@asked_first
 @as_json
 @with_running_api
 def remove(admin: Administration, name: str, force: bool, yes: bool, json_output: bool) -> None:
     """Remove the route NAME. A provider that no other route names then serves everybody again:
     disable the route instead, to keep it from that."""
-    if sys.stdin.isatty() and not yes:
-        click.confirm(f"Remove {name}?", abort=True)
+    confirm_removal(name, f"Remove {name}?", yes=yes)
     _tell(admin.ask("DELETE", _path(name), force=_said(force)), f"{name} is removed.", json_output)
 
 
@@ -367,6 +374,24 @@ def _tell(found: Json, sentence: str, json_output: bool) -> None:
         print_json(found)
     else:
         console().print(Text(sentence), soft_wrap=True)
+
+
+def _warn_of_limits(admin: Administration, route: Json) -> None:
+    """Say what is left of a provider that carried everything until a route named it."""
+    same = ("channel", "kind", "provider")
+    everywhere = [
+        one
+        for one in admin.ask("GET", "routes")["routes"]
+        if one["enabled"] and all(one[key] == route[key] for key in same)
+    ]
+    if any(not any(one[key] for key in _LISTS) for one in everywhere):
+        return
+    who, channel = _provider(route).plain, route["channel"]
+    if everywhere:
+        kept = " / ".join(_for(one).plain for one in everywhere)
+        say(f"! {who} now carries only {kept}; no other {channel} goes by it.", "warn")
+    else:
+        say(f"! {who} now carries no {channel} at all.", "warn")
 
 
 def _running() -> str:

@@ -22,7 +22,7 @@ async def charging(
     """What charges for the attempts of one process."""
     telemetry = telemetry or LedgerTelemetry()
     ledger = Ledger(entered=telemetry.entered)
-    spending = Spending(settings.database, lists.terms, ledger=ledger, cheapest=lists.cheapest)
+    spending = Spending(settings.database, lists.terms, ledger=ledger)
     telemetry.follow(spending)
     try:
         yield Charging(lists, spending)

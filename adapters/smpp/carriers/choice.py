@@ -91,8 +91,12 @@ class CarrierChoice:
             and self._routing.leaves_it_to_hermes(request.tenant)
         ):
             # One carrier, and nothing that anybody said about it.
-            return Routed(self._mesh.candidates(request.provider, request.to))
+            alone = self._mesh.candidates(request.provider, request.to)
+            # Another may have taken its place since somebody said which can be paid for.
+            return Routed([one for one in alone if _payable(one, request)])
         ranking = self._routing.rank(self.question(request), implicit, self)
+        if request.carriers:
+            ranking = ranking.among(request.carriers)
         carriers = dict.fromkeys(self._mesh.get(o.route.provider) for o in ranking.options)
         return Routed(list(carriers), ranking, self.chosen)
 
@@ -201,3 +205,7 @@ class CarrierChoice:
         self._failed[message] = known if carrier in known else (*known, carrier)
         if len(self._failed) > _REMEMBERED:
             self._failed.popitem(last=False)
+
+
+def _payable(carrier: Carrier, request: DeliveryRequest) -> bool:
+    return not request.carriers or carrier.name in request.carriers

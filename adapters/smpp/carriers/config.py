@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from adapters.secrets import Secret
+from adapters.secrets import Secret, checked
 from adapters.smpp.protocol.constants import CommandStatus
 from domain.failures import FailureCode
 
@@ -121,8 +121,15 @@ class Ids(Section):
 class Address(Section):
     """Type of number and numbering plan (SMPP 3.4 sections 5.2.5 and 5.2.6)."""
 
-    ton: Octet
-    npi: Octet
+    ton: Octet = 1
+    npi: Octet = 1
+
+
+class Alphanumeric(Address):
+    """That of a sender in letters."""
+
+    ton: Octet = 5
+    npi: Octet = 0
 
 
 _STATUS = re.compile(r"0x[0-9A-Fa-f]{1,8}\Z")
@@ -227,7 +234,7 @@ class CarrierConfig(Section):
     binds: Annotated[int, Field(ge=1, le=64)] = 1
     tls: bool | Tls = True
     system_id: Annotated[str, Field(min_length=1, max_length=15), _Ascii]
-    password: Annotated[Secret, AfterValidator(_password)]
+    password: Annotated[Secret, checked(_password)]
     system_type: Annotated[str, Field(max_length=12), _Ascii] = ""
     address_range: Annotated[str, Field(max_length=40), _Ascii] = ""
 
@@ -238,9 +245,9 @@ class CarrierConfig(Section):
     response_timeout: Seconds = 10.0
 
     default_sender: Annotated[str, Field(min_length=1, max_length=20), _Ascii] = "Hermes"
-    source_numeric: Address = Address(ton=1, npi=1)
-    source_alphanumeric: Address = Address(ton=5, npi=0)
-    destination: Address = Address(ton=1, npi=1)
+    source_numeric: Address = Address()
+    source_alphanumeric: Alphanumeric = Alphanumeric()
+    destination: Address = Address()
     service_type: Annotated[str, Field(max_length=5), _Ascii] = ""
     default_alphabet: Literal["gsm7", "latin1"] = "gsm7"
     concatenation: Literal["udh8", "udh16", "sar"] = "udh8"

@@ -69,7 +69,7 @@ class Money:
 
     def process(self, **options: Any) -> Spending:
         """Another process that spends."""
-        settings = {"linger": 0.001, "cheapest": self.lists.cheapest, **options}
+        settings = {"linger": 0.001, **options}
         spending = Spending(self.where, self.lists.terms, **settings)
         self.processes.append(spending)
         return spending

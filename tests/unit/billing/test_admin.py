@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.billing import prices
+from adapters.billing import accounts, prices
 from adapters.billing.desk import BillingDesk
 from adapters.billing.ledger import Ledger
 from adapters.billing.lists import PriceLists
-from adapters.store.change import change
+from adapters.store.change import change, looking
+from adapters.store.database import Database
 from adapters.store.sections import Sections
 from adapters.store.tenants import create_tenant
 from domain.billing.cost import Rule
@@ -22,6 +24,7 @@ from handlers.admin.directory import DirectoryApi, stored
 from handlers.api.app import create_app
 from tests.fakes import FakeEngine, FakeKeys, FakeLog
 from tests.unit.billing.conftest import Money, movement
+from tests.waiting import until
 
 KEY = "hok_the-operators-own-key"
 PRICE = {"channel": "sms", "amount": "0.0075", "currency": "EUR", "prefix": "45"}
@@ -134,6 +137,18 @@ async def test_two_prices_for_the_same_from_the_same_moment_on(doors: Doors):
     assert len((await doors.ask("GET", "prices")).json()["prices"]) == 1
 
 
+async def test_a_price_that_holds_already_is_not_added_again(doors: Doors):
+    assert (await add(doors, PRICE)).status_code == 201
+    again = await add(doors, PRICE)
+    assert (again.status_code, again.json()["code"]) == (409, "price_exists")
+    since = (await doors.ask("GET", "prices")).json()["prices"][0]["valid_from"]
+    assert since[:19] in again.json()["detail"]
+    assert (await add(doors, {**PRICE, "amount": "0.008"})).status_code == 201
+    assert (await add(doors, PRICE)).status_code == 201, "back to what it was"
+    assert (await add(doors, {**PRICE, "rule": "delivered"})).status_code == 201
+    assert len((await doors.ask("GET", "prices")).json()["prices"]) == 4
+
+
 @pytest.mark.parametrize("at", ["1970-01-01T00:00:00Z", "9000-12-31T11:59:59-12:00"])
 async def test_the_first_and_the_last_moment_that_a_price_may_hold_from(doors: Doors, at):
     assert (await add(doors, {**PRICE, "valid_from": at})).status_code == 201
@@ -191,6 +206,46 @@ async def test_an_account_in_a_currency_without_prices(doors: Doors):
     assert forced.status_code == 204
 
 
+async def test_the_last_price_of_a_currency_does_not_go_while_an_account_is_opened_in_it(
+    postgres: str, monkeypatch
+):
+    """A SQLite file has one writer at a time anyway."""
+    money = Money(postgres)
+    doors = Doors(money)
+    [line, _] = (await add(doors, PRICE, {**PRICE, "currency": "USD"})).json()["prices"]
+    refusals: list[Exception] = []
+
+    def remove() -> None:
+        try:
+            with change(postgres, prices.SECTION) as database:
+                prices.remove(database, [line["id"]], "operator")
+        except prices.CurrencyUnpriced as refusal:
+            refusals.append(refusal)
+
+    removing = threading.Thread(target=remove)
+    look_again = accounts.look_again
+
+    def meanwhile(database: Database, tenant: str) -> None:
+        # In the transaction that opens the account, behind the look at the prices.
+        removing.start()
+        until(lambda: not removing.is_alive() or _somebody_waits(postgres))
+        look_again(database, tenant)
+
+    monkeypatch.setattr(accounts, "look_again", meanwhile)
+    opened = await doors.ask("PUT", "accounts/acme", {"currency": "EUR"})
+    removing.join()
+    assert opened.status_code == 200
+    assert [refusal.tenant for refusal in refusals] == ["acme"]
+    await doors.close()
+    money.sections.close()
+
+
+def _somebody_waits(where: str) -> bool:
+    with looking(where) as database:
+        found = database.execute("SELECT 1 FROM pg_locks WHERE NOT granted LIMIT 1")
+        return found.fetchone() is not None
+
+
 async def test_a_price_that_a_route_in_use_needs(doors: Doors):
     [line] = (await add(doors, PRICE)).json()["prices"]
     doors.enter(movement("m", at=datetime.now(UTC).timestamp()))
@@ -242,6 +297,21 @@ async def test_terms_that_are_refused(doors: Doors, path, body, code):
 
 
 @pytest.mark.parametrize(
+    "cursor",
+    [
+        "x",
+        "2026-05-01T12:00:00|r",
+        "0001-01-01T00:00:00+14:00|r",
+        "9999-12-31T23:59:59-14:00|r",
+    ],
+)
+async def test_a_cursor_of_entries_that_no_page_gave(doors: Doors, cursor: str):
+    doors.money.account("acme")
+    answer = await doors.ask("GET", "accounts/acme/entries", cursor=cursor)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_cursor")
+
+
+@pytest.mark.parametrize(
     ("body", "code"),
     [
         ({"amount": "0"}, "validation_failed"),
@@ -267,8 +337,25 @@ async def test_messages_of_an_empty_account_are_refused_until_something_is_paid_
     assert (refused.status_code, refused.json()["code"]) == (402, "account_empty")
     assert not doors.engine.held
     assert (await doors.as_tenant("POST", "/v1/messages", "of-other", json=MESSAGE)).is_success
+    doors.money.pay("acme", 4)
+    still = await doors.as_tenant("POST", "/v1/messages", json=MESSAGE)
+    assert still.status_code == 402, "not enough for one"
     doors.money.pay("acme", 1)
     assert (await doors.as_tenant("POST", "/v1/messages", json=MESSAGE)).status_code == 202
+
+
+async def test_each_segment_has_to_be_paid(doors: Doors):
+    doors.money.price(5)
+    doors.money.account("acme", 4)
+    doors.money.pay("acme", 5)
+    with change(doors.money.where, accounts.SECTION) as database:
+        accounts.mark_short(database, "acme", 10)
+    doors.money.lists.refresh()
+    long = {**MESSAGE, "content": {"text": "x" * 161}}
+    assert (await doors.as_tenant("POST", "/v1/messages", json=long)).status_code == 402
+    assert (await doors.as_tenant("POST", "/v1/messages", json=MESSAGE)).status_code == 202
+    shown = (await doors.as_tenant("GET", "/v1/account")).json()
+    assert shown["empty"] is False
 
 
 @pytest.mark.parametrize(

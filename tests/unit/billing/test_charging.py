@@ -61,14 +61,22 @@ class Process:
         self.log = SqliteMessageLog(money.where, Places(bytes(32)))
         self.answers: list[Submission] = []
         self.routes: tuple[str, ...] = ("tdc", "telia")
+        self.candidates: tuple[str, ...] | None = None
+        self.limits: list[tuple[str, ...]] = []
         self.handed_over = 0
 
     async def deliver(self, request: DeliveryRequest = REQUEST, channel: str = "sms"):
         """One call of Restate's."""
-        around = self.charging.around(channel, lambda _: self.routes, begun_before(self.attempts))
+        around = self.charging.around(
+            channel,
+            lambda _: self.routes,
+            begun_before(self.attempts),
+            lambda _: self.routes if self.candidates is None else self.candidates,
+        )
         return await around(request, self._hand_over)
 
     async def _hand_over(self, request: DeliveryRequest) -> Submission:
+        self.limits.append(request.carriers)
         if not await self.attempts.begin(request.message, request.attempt):
             return await self.attempts.outcome(request.message, request.attempt)
         self.handed_over += 1
@@ -210,14 +218,70 @@ async def test_the_dearest_route_is_set_aside_and_the_one_taken_is_paid(
     answer = await process.deliver()
     assert answer.cost is not None
     assert answer.cost.amount == 40
-    request = msgspec.structs.replace(REQUEST, attempt=2)
-    # 60 are left, and telia would cost 90.
-    refused = await process.deliver(request)
-    assert refused.failure is not None
-    assert refused.failure.code is FailureCode.INSUFFICIENT_FUNDS
-    process.routes, process.answers = ("tdc",), [TAKEN]
-    request = msgspec.structs.replace(REQUEST, attempt=3)
-    assert (await process.deliver(request)).state is SubmissionState.TAKEN
+    assert process.limits == [()]
+
+
+async def test_an_attempt_is_limited_to_the_routes_that_can_be_paid(money: Money, process: Process):
+    money.account("acme", 100)
+    money.price(40)
+    money.price(90, route="telia")
+    for attempt, limit in ((1, ()), (2, ("tdc",))):
+        process.answers = [TAKEN]
+        answer = await process.deliver(msgspec.structs.replace(REQUEST, attempt=attempt))
+        assert answer.state is SubmissionState.TAKEN
+        assert process.limits[-1] == limit
+    await process.spending.flush()
+    # 20 are left.
+    refused = await process.deliver(msgspec.structs.replace(REQUEST, attempt=3))
+    assert refused.failure == Failure(FailureCode.INSUFFICIENT_FUNDS)
+    assert process.handed_over == 2
+    assert money.state("acme").balance == 20
+
+
+async def test_each_segment_counts_for_what_can_be_paid(money: Money, process: Process):
+    money.account("acme", 100)
+    money.price(40)
+    money.price(60, route="telia")
+    process.answers = [msgspec.structs.replace(TAKEN, segments=2)]
+    answer = await process.deliver(msgspec.structs.replace(REQUEST, content=Content("x" * 161)))
+    assert answer.cost == Cost(80, "EUR", Rule.SUBMITTED, 2)
+    assert process.limits == [("tdc",)]
+
+
+async def test_only_the_candidates_of_an_attempt_count(money: Money, process: Process):
+    """A dear carrier that does not go there keeps nobody from sending."""
+    money.account("acme", 50)
+    money.price(40)
+    money.price(90, route="telia")
+    process.candidates, process.answers = ("tdc",), [TAKEN]
+    assert (await process.deliver()).state is SubmissionState.TAKEN
+    assert process.limits == [()]
+
+
+async def test_a_free_route_is_no_way_out_of_an_empty_account(money: Money, process: Process):
+    money.account("acme", 10)
+    money.price(40, route="tdc")
+    refused = await process.deliver()
+    assert refused.failure == Failure(FailureCode.INSUFFICIENT_FUNDS)
+    assert process.handed_over == 0
+
+
+async def test_what_a_dear_route_took_before_a_crash_is_owed_at_its_price(
+    money: Money, process: Process
+):
+    """The repeated call has money for the other route alone."""
+    money.account("acme", 100)
+    money.price(40)
+    money.price(90, route="telia")
+    process.answers = [msgspec.structs.replace(TAKEN, provider="telia")]
+    first = await process.deliver()
+    await process.spending.flush()
+    money.pay("acme", 35)
+    assert await process.deliver() == first
+    assert process.limits == [(), ("tdc",)]
+    assert process.handed_over == 1
+    assert await process.bill() == [("charge", -90)]
+    assert money.state("acme").balance == 45
 
 
 @pytest.mark.parametrize(("text", "segments"), [("x" * 160, 1), ("x" * 161, 2), ("æ€😀" * 30, 2)])

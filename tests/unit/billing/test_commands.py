@@ -44,8 +44,8 @@ def test_prices_from_their_adding_to_their_end(data_dir: Path):
     table = run("prices", "list").output
     assert "0.0075 EUR" in table
     assert "+45…" in table
-    assert run("prices", "remove", made["id"]).exit_code == 0
-    assert run("prices", "remove", made["id"]).exit_code == 1
+    assert run("prices", "remove", made["id"], "--yes").exit_code == 0
+    assert run("prices", "remove", made["id"], "--yes").exit_code == 1
 
 
 def test_a_price_list_in_a_file(data_dir: Path):
@@ -76,6 +76,24 @@ def test_a_file_that_is_no_price_list_adds_nothing(data_dir: Path, content: str,
     assert as_json("prices", "list")["prices"] == []
 
 
+def test_faults_of_a_file_are_told_by_its_lines(data_dir: Path):
+    file = data_dir / "prices.csv"
+    file.write_text("channel,amount,currency\nsms,1,EUR\n\nsms,one,EUR\n")
+    refused = run("prices", "import", str(file)).output
+    assert "  line 4, amount: For one segment: decimal text" in refused
+    assert "/prices/" not in refused
+    file.write_text("channel,amount,currency\nsms,1,EUR\nfax,1,eur\n")
+    refused = run("prices", "import", str(file)).output
+    assert "  line 3, channel: Channels: sms" in refused
+    assert "  line 3, currency: Not a currency of ISO 4217, such as EUR." in refused
+
+
+def test_an_account_that_is_not_there_is_opened_by_a_command(data_dir: Path):
+    refused = run("accounts", "show", "acme")
+    assert refused.exit_code == 1
+    assert "hermes accounts set TENANT CURRENCY" in refused.output
+
+
 def test_a_currency_in_which_nothing_has_a_price_is_forced_or_refused(data_dir: Path):
     run("prices", "add", "sms", "0.0075", "eur")
     refused = run("accounts", "set", "acme", "usd")
@@ -98,6 +116,20 @@ def test_an_account_and_what_is_paid_in(data_dir: Path):
     shown = as_json("accounts", "show", "acme")
     assert (shown["balance"], shown["empty"]) == ("247.00", False)
     assert "247.00 EUR" in run("accounts", "list").output
+
+
+def test_an_account_shows_how_its_balance_comes_about(data_dir: Path):
+    with change(data_dir / "hermes.db") as database:
+        Ledger().enter(database, [movement("m", amount=-7_500)])
+    assert run("accounts", "set", "acme", "EUR").exit_code == 0
+    unpaid = run("accounts", "show", "acme").output
+    assert "0.00 posted - 0.0075 charged since the first message - 0.00 set aside" in unpaid
+    for number in range(22):
+        as_json("accounts", "pay", "acme", "10", "--reference", f"r{number}")
+    shown = run("accounts", "show", "acme").output
+    assert "220.00 posted - 0.0075 charged since the first message" in shown
+    assert "= 219.9925 EUR" in shown
+    assert shown.count("top-up") == 20
 
 
 def test_usage_as_a_table_and_as_csv(data_dir: Path):

@@ -133,13 +133,21 @@ def test_what_is_free_is_not_the_cheapest():
     ],
 )
 def test_what_may_cost_something(tenant, channel, digits, costs):
-    assert BOOK.may_cost(tenant, channel, digits, MAY) is costs
+    routes = BOOK.listed(tenant, channel)
+    assert bool(BOOK.lowest(tenant, routes, channel, digits, MAY)) is costs
 
 
-def test_a_price_of_one_route_may_come_to_be_paid():
-    book = PriceBook([row(0), row(5, route="telia", prefix="45"), row(0, prefix="46")])
-    costs = [book.may_cost("acme", "sms", digits, MAY) for digits in ("4520", "4670", "49")]
-    assert costs == [True, False, False]
+def test_the_lowest_price_that_is_none_of_free_routes():
+    book = PriceBook(
+        [row(0), row(5, route="telia", prefix="45"), row(7, route="tdc"), row(0, prefix="46")]
+    )
+    assert book.listed("acme", "sms") == {"*", "telia", "tdc"}
+
+    def lowest(digits, *routes):
+        return book.lowest("acme", routes, "sms", digits, MAY)
+
+    assert [lowest(digits, "*", "telia", "tdc") for digits in ("4520", "4670")] == [5, 7]
+    assert [lowest("4520", *routes) for routes in (("tdc",), ("*",), ())] == [7, 0, 0]
 
 
 def test_an_empty_book_is_false_and_free():

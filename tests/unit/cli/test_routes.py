@@ -100,7 +100,7 @@ ASKED = {
     ),
     "enable": (["enable", "dk"], "PATCH", "/admin/v1/routes/dk", {"enabled": None}),
     "disable": (["disable", "dk"], "PATCH", "/admin/v1/routes/dk", {"enabled": False}),
-    "remove": (["remove", "dk"], "DELETE", "/admin/v1/routes/dk", None),
+    "remove": (["remove", "dk", "--yes"], "DELETE", "/admin/v1/routes/dk", None),
     "explain": (
         ["explain", "--to", "+4520123456", "--tenant", "acme", "--category", "otp"],
         "POST",
@@ -134,6 +134,47 @@ def test_routes_as_a_person_reads_them(hermes, api):
         "many sms telia 40 100 +10, +11, +12, +13 and 16 more; otp",
         "relay email Hermes itself 40 100 +45; otp; tenant acme, globex",
     ]
+
+
+SIMULATOR = {
+    **ROUTE,
+    "name": "dk-sim",
+    "provider": "simulator",
+    "categories": [],
+    "tenants": [],
+}
+REST = {**SIMULATOR, "name": "rest", "prefixes": []}
+SWEDEN = {**SIMULATOR, "name": "se-sim", "prefixes": ["46"]}
+
+
+@pytest.mark.parametrize(
+    ("others", "warning"),
+    [
+        ([], "! simulator now carries only +45; no other sms goes by it."),
+        ([SWEDEN], "! simulator now carries only +45 / +46; no other sms goes by it."),
+        ([{**SWEDEN, "enabled": False}], "! simulator now carries only +45;"),
+        ([{**REST, "provider": "tdc"}], "! simulator now carries only +45;"),
+        ([REST], None),
+    ],
+)
+def test_what_a_provider_no_longer_carries_is_said(hermes, api, run, others, warning):
+    api.answer("POST", "/admin/v1/routes", 201, SIMULATOR)
+    api.answer("GET", "/admin/v1/routes", 200, {"routes": [SIMULATOR, *others]})
+    said = run("routes", "add", "dk-sim", "provider=simulator", "prefixes=45").stderr
+    assert (warning in " ".join(said.split())) if warning else (said == "")
+
+
+def test_a_disabled_route_may_have_been_a_providers_last(hermes, api, run):
+    off = {**SIMULATOR, "enabled": False}
+    api.answer("PATCH", "/admin/v1/routes/dk-sim", 200, off)
+    api.answer("GET", "/admin/v1/routes", 200, {"routes": [off]})
+    assert "! simulator now carries no sms at all." in run("routes", "disable", "dk-sim").stderr
+
+
+def test_a_change_of_weight_takes_nothing_away(hermes, api, run):
+    api.answer("PATCH", "/admin/v1/routes/dk-sim", 200, SIMULATOR)
+    assert run("routes", "set", "dk-sim", "weight=7").stderr == ""
+    assert len(api.requests) == 1
 
 
 def test_no_routes(hermes, api):

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 
 import msgspec
+import pytest
 import uvicorn
 
 from adapters.routing.explainer import PATH, Explainer
@@ -23,9 +24,9 @@ from tests.waiting import eventually
 ASKED = Asked("acme", "sms", "+4520123456", draw=7)
 
 
-def candidate(route, kind=Kind.CARRIER, *, up=True):
+def candidate(route, kind=Kind.CARRIER, *, up=True, why=Why.FIRST):
     return ExplainedCandidate(
-        route, kind, route, Why.FIRST, up, None, None, None, None, 0.9, 5.0, 0.0, 0.9, 50, 100, 0,
+        route, kind, route, why, up, None, None, None, None, 0.9, 5.0, 0.0, 0.9, 50, 100, 0,
         False, False,
     )  # fmt: skip
 
@@ -70,6 +71,28 @@ def test_carriers_stand_where_the_first_of_them_stood():
     found = merged(ours, theirs)
     assert [one.route for one in found.candidates] == ["t", "b", "a", "u"]
     assert found.chosen == "t"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "whys"),
+    [
+        (("t sound", "a poor"), ("a only",), ["sound", "poor"]),
+        (("a priority", "t later"), ("a only",), ["priority", "later"]),
+        (("t sound", "a poor"), ("b cheapest", "a dearer"), ["sound", "poor", "dearer"]),
+        (("a priority", "t later"), ("b cheapest", "a dearer"), ["cheapest", "dearer", "later"]),
+        (("a only",), ("a only",), ["only"]),
+    ],
+)
+def test_a_carrier_is_not_the_only_one_beside_an_adapter(ours, theirs, whys):
+    def told(*said):
+        parts = [one.split() for one in said]
+        kinds = {"t": Kind.ADAPTER}
+        return explanation(
+            *(candidate(name, kinds.get(name, Kind.CARRIER), why=Why(why)) for name, why in parts)
+        )
+
+    found = merged(told(*ours), told(*theirs))
+    assert [one.why.value for one in found.candidates] == whys
 
 
 def test_who_knows_the_carriers_says_which_are_left_out():

@@ -370,3 +370,45 @@ def test_prices_of_one_zone_are_the_same():
     assert len(zones) == 6, "those without a list of their own share theirs"
     assert world.router.explain(Asked("acme", "sms", "+45201")).candidates[0].price is None
     assert Decimal("0.000003") in {amount for one in zones.values() for amount in one}
+
+
+# the world, the step, what price lists call its ways
+WAYS = {
+    "carriers": ({"carriers": ("telia", "tdc")}, ("sms", ()), {"telia", "tdc"}),
+    "no pool has said": ({"carriers": ()}, ("sms", ()), None),
+    "carriers and an adapter": (TWILIO, BOTH, {"telia", "twilio"}),
+    "an adapter alone": (TWILIO, ("sms", ("twilio",)), {"telia", "twilio"}),
+    "routes elsewhere": (
+        {"carriers": ("telia", "tdc"), "routes": (carrier("tdc", prefixes=("46",)),)},
+        ("sms", ()),
+        {"telia"},
+    ),
+    "excluded": (
+        {"carriers": ("telia", "tdc"), "rules": RoutingRules(exclude=("tdc",))},
+        ("sms", ()),
+        {"telia"},
+    ),
+    "by mail": ({}, ("email", ()), {"smtp"}),
+}
+
+
+@pytest.mark.parametrize(("world", "step", "ways"), WAYS.values(), ids=WAYS)
+def test_the_ways_that_a_step_may_take(world, step, ways):
+    world = World(**world)
+    order, _ = world.order(step)
+    found = world.router.ways("msg_1", order, order.plan[0])
+    assert (found if found is None else set(found)) == ways
+
+
+@pytest.mark.parametrize("name", ["tdc", "second"])
+def test_the_way_that_a_step_asks_for(name):
+    world = World(carriers=("telia", "tdc"), routes=(carrier("second", provider="tdc"),))
+    order, _ = world.order(("sms", ()), provider=name)
+    assert world.router.ways("msg_1", order, order.plan[0]) == ("tdc",)
+
+
+def test_a_way_that_is_down_is_still_one():
+    world = World(carriers=("telia", "tdc"))
+    world.carriers = {**world.carriers, "tdc": CarrierReport("tdc", trouble="unbound")}
+    order, _ = world.order(("sms", ()))
+    assert set(world.router.ways("msg_1", order, order.plan[0])) == {"telia", "tdc"}

@@ -292,3 +292,24 @@ async def test_two_routes_by_one_carrier_are_one_candidate_to_the_pool(mesh, req
     said = Said(route("a1", provider="a", priority=2), route("a2", provider="a", priority=1))
     choice = CarrierChoice(mesh(a={}, b={}), said.routing)
     assert [c.name for c in choice.choose(request_for()).carriers] == ["a", "b"]
+
+
+async def test_a_choice_that_is_limited_to_some_carriers(two, request_for):
+    hermes = await two(Said(route("cheap", provider="other", priority=1)))
+    answer = await hermes.deliver(request_for(carriers=("carrier",)))
+    assert (answer.provider, answer.route) == ("carrier", None)
+
+
+async def test_a_limit_holds_for_a_carrier_that_is_alone(mesh, request_for):
+    choice = CarrierChoice(mesh(new={}), Said().routing)
+    assert [one.name for one in choice.choose(request_for()).carriers] == ["new"]
+    assert choice.choose(request_for(carriers=("gone",))).carriers == []
+
+
+@pytest.mark.parametrize("left", [("carrier",), ("gone",)], ids=["another", "none"])
+async def test_an_attempt_that_a_carrier_has_is_not_given_to_another(two, request_for, left):
+    hermes = await two(Said(route("first", provider="other", priority=1)))
+    taken = await hermes.deliver(request_for())
+    assert taken.provider == "other"
+    again = await hermes.deliver(request_for(carriers=left))
+    assert (again.provider, again.provider_ids) == ("other", taken.provider_ids)

@@ -78,7 +78,7 @@ WRONG = [
     ("default_sender", "", "default_sender", "at least 1"),
     ("default_sender", "x" * 21, "default_sender", "at most 20"),
     ("source_numeric", {"ton": 256, "npi": 0}, "source_numeric.ton", "less than or equal to 255"),
-    ("source_alphanumeric", {"ton": 5}, "source_alphanumeric.npi", "required"),
+    ("source_alphanumeric", {"npi": 256}, "source_alphanumeric.npi", "less than or equal to 255"),
     ("destination", {"ton": 1, "npi": -1}, "destination.npi", "greater than or equal to 0"),
     ("service_type", "x" * 6, "service_type", "at most 5"),
     ("default_alphabet", "ascii", "default_alphabet", "'gsm7' or 'latin1'"),
