@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -118,6 +118,12 @@ class Routes:
             if begins[: len(keyword)] == keyword:
                 return route
         return None
+
+    def with_keyword(self, destination: str) -> Iterator[tuple[str, InboundRoute]]:
+        """The number's keywords, those of the most words first, and their routes."""
+        for _, route in self._by_number.get(destination.lstrip("+"), ()):
+            if route.keyword is not None:
+                yield route.keyword, route
 
     def sharing(self, destination: str) -> tuple[InboundRoute, ...]:
         """Whose the number is: the first route of each tenant that has one there, in order."""

@@ -253,9 +253,12 @@ def addressed(message: InboundMessage, routes: Routes) -> InboundDelivery | None
 
     A STOP without a keyword, to a number that several tenants share, is meant for all of them:
     whoever writes it wants no more messages from the number, and need not know who shares it. A
-    command to a number that only one tenant has is that tenant's.
+    command to a number that only one tenant has is that tenant's. One with a keyword before it or
+    behind it is the keyword's: nobody knows which of the two comes first.
     """
     route = routes.find(message.destination, message.beginning)
+    if route is None or route.keyword is None or read(message.beginning, route.keyword) is None:
+        route = _named(message, routes) or route
     said = read(message.beginning)
     if said is None or (route is not None and route.keyword is not None):
         return None if route is None else delivery_of(message, route)
@@ -267,6 +270,22 @@ def addressed(message: InboundMessage, routes: Routes) -> InboundDelivery | None
         route = InboundRoute(message.destination, None, sharing[0].tenant, url)
     also = [one.tenant for one in sharing if one.tenant != route.tenant]
     return delivery_of(message, route, tuple(also if said.command is Command.STOP else ()))
+
+
+def _named(message: InboundMessage, routes: Routes) -> InboundRoute | None:
+    """The route whose keyword stands beside a command, where a message has nothing else; one that
+    is made for both together goes first."""
+    found = _folded(message.beginning)
+    commands = _commands()
+    if found in commands:
+        return None
+    beside = {found[n:] for n in range(1, len(found)) if found[:n] in commands}
+    beside |= {found[:n] for n in range(1, len(found)) if found[n:] in commands}
+    if not beside:
+        return None
+    beside.add(found)
+    keywords = routes.with_keyword(message.destination)
+    return next((route for keyword, route in keywords if _folded(keyword) in beside), None)
 
 
 def farewell(said: Said, sender: str, number: str) -> str:
@@ -291,12 +310,16 @@ def language(said: Said, number: str) -> str:
 
 _LONGEST: Final = 8
 """Words of a command and the keyword beside it."""
+_MOST_SIGNS: Final = 8
+"""Signs that stand by themselves around them."""
 
 
 def _folded(text: str) -> tuple[str, ...]:
     """Words without case, punctuation and accents; () for a text too long to be a command."""
-    found = words(text, _LONGEST + 1)
-    if len(found) > _LONGEST:
+    all_ = words(text, _LONGEST + _MOST_SIGNS + 1)
+    # French puts a space before an exclamation mark, and people put a picture behind a word.
+    found = [word for word in all_ if any(map(str.isalnum, word))]
+    if len(found) > _LONGEST or len(all_) > _LONGEST + _MOST_SIGNS:
         return ()
     return tuple(
         "".join(c for c in unicodedata.normalize("NFD", word) if not unicodedata.combining(c))

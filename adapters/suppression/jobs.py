@@ -244,13 +244,18 @@ class ImportJobs:
 
 
 def carry_out(where: Path | str, directory: Path, secret: bytes, job: str) -> None:
-    """Do one import, from the file to its use."""
+    """Do one import, from the file to its use. Nothing happens to one that has ended: several
+    processes that start at once may take it up."""
     hasher = Hasher(secret)
     path = directory / f"{job}.csv"
     with closing(open_store(where, "hermes")) as database:
         found = database.execute(
-            "SELECT tenant, channel, categories FROM suppression_imports WHERE id = ?", (job,)
+            "SELECT tenant, channel, categories FROM suppression_imports"
+            " WHERE id = ? AND status = ?",
+            (job, ImportStatus.RUNNING.value),
         ).fetchone()
+        if found is None:
+            return
         tenant, channel, categories = found
         told = 0.0
         seen = Imported()
@@ -282,7 +287,7 @@ def _tell(database: Database, job: str, imported: Imported, status: ImportStatus
     now = round(time.time(), 3)
     database.execute(
         "UPDATE suppression_imports SET status = ?, lines = ?, added = ?, refused = ?,"
-        " faults_json = ?, updated_at = ?, ended_at = ? WHERE id = ?",
+        " faults_json = ?, updated_at = ?, ended_at = ? WHERE id = ? AND status = ?",
         (
             status.value,
             imported.lines,
@@ -292,6 +297,8 @@ def _tell(database: Database, job: str, imported: Imported, status: ImportStatus
             now,
             None if status is ImportStatus.RUNNING else now,
             job,
+            # Its end is said once, whoever else carries it out.
+            ImportStatus.RUNNING.value,
         ),
     )
 

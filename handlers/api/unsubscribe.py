@@ -27,11 +27,13 @@ _LARGEST_BODY: Final = 4096
 
 
 class Words(NamedTuple):
-    """A page in one language; {name} and {address} are filled in."""
+    """A page in one language; {name} and {address} are filled in. `broken` is for a link that was
+    cut off."""
 
     question: str
     button: str
     done: str
+    broken: str
 
 
 WORDS: Final[dict[str, Words]] = {
@@ -39,61 +41,74 @@ WORDS: Final[dict[str, Words]] = {
         "Stop marketing by e-mail from {name} to {address}?",
         "Unsubscribe",
         "Done: no more marketing by e-mail from {name} to {address}.",
+        "This link is not whole. Follow it in the mail again, or copy all of it.",
     ),
     "da": Words(
         "Vil du afmelde reklamer fra {name} til {address}?",
         "Afmeld",
         "Afmeldt: {name} sender ikke flere reklamer til {address}.",
+        "Linket er ikke helt. Følg det igen fra mailen, eller kopiér det hele.",
     ),
     "sv": Words(
         "Vill du avregistrera reklam från {name} till {address}?",
         "Avregistrera",
         "Klart: {name} skickar ingen mer reklam till {address}.",
+        "Länken är inte hel. Följ den i mejlet igen, eller kopiera hela.",
     ),
     "no": Words(
         "Vil du melde av reklame fra {name} til {address}?",
         "Meld av",
         "Avmeldt: {name} sender ikke mer reklame til {address}.",
+        "Lenken er ikke hel. Følg den i e-posten igjen, eller kopier hele.",
     ),
     "fi": Words(
         "Lopetetaanko mainokset lähettäjältä {name} osoitteeseen {address}?",
         "Lopeta",
         "Valmis: {name} ei enää lähetä mainoksia osoitteeseen {address}.",
+        "Linkki ei ole kokonainen. Avaa se viestistä uudelleen tai kopioi se kokonaan.",
     ),
     "de": Words(
         "Werbung von {name} an {address} abbestellen?",
         "Abbestellen",
         "Abbestellt: {name} schickt keine Werbung mehr an {address}.",
+        "Der Link ist unvollständig. "
+        "Öffnen Sie ihn noch einmal aus der Mail, oder kopieren Sie ihn ganz.",
     ),
     "fr": Words(
         "Ne plus recevoir la publicité de {name} à l'adresse {address} ?",
         "Se désabonner",
         "C'est fait : {name} n'enverra plus de publicité à {address}.",
+        "Ce lien est incomplet. Suivez-le à nouveau depuis le mail, ou copiez-le en entier.",
     ),
     "es": Words(
         "¿Dejar de recibir publicidad de {name} en {address}?",
         "Darse de baja",
         "Hecho: {name} no enviará más publicidad a {address}.",
+        "El enlace no está completo. Ábralo de nuevo desde el correo o cópielo entero.",
     ),
     "it": Words(
         "Non ricevere più pubblicità da {name} a {address}?",
         "Annulla l'iscrizione",
         "Fatto: {name} non invierà più pubblicità a {address}.",
+        "Il link non è completo. Lo apra di nuovo dalla mail, o lo copi per intero.",
     ),
     "nl": Words(
         "Geen reclame meer ontvangen van {name} op {address}?",
         "Afmelden",
         "Afgemeld: {name} stuurt geen reclame meer naar {address}.",
+        "De link is niet volledig. Open hem opnieuw vanuit de mail, of kopieer hem helemaal.",
     ),
     "pl": Words(
         "Zrezygnować z reklam od {name} na adres {address}?",
         "Wypisz mnie",
         "Gotowe: {name} nie wyśle więcej reklam na adres {address}.",
+        "Link nie jest pełny. Otwórz go ponownie z wiadomości albo skopiuj go w całości.",
     ),
     "pt": Words(
         "Deixar de receber publicidade de {name} em {address}?",
         "Cancelar a subscrição",
         "Feito: {name} não enviará mais publicidade para {address}.",
+        "A ligação não está completa. Abra-a de novo a partir do e-mail, ou copie-a inteira.",
     ),
 }
 _FALLBACK: Final = "en"
@@ -149,23 +164,16 @@ def add_routes(router: APIRouter, desk: SuppressionDesk | None, tenants: TenantD
     def meant(request: Request) -> Unsubscription:
         found = served().links.read(request.path_params["token"])
         if found is None:
-            raise Problem("invalid_unsubscribe_link")
+            raise _BrokenLink(request)
         return found
 
     def page(request: Request, link: Unsubscription, *, done: bool) -> Response:
         tenant = tenants.tenant(link.owner)
         name = (tenant.opt_out.name if tenant is not None else None) or link.owner
-        language = _language(request.headers.get("accept-language", ""))
-        words = WORDS[language]
+        words = WORDS[_language(request)]
         text = words.done if done else words.question
-        shown = text.format(name=name, address=link.masked)
-        html = _PAGE.format(
-            language=language,
-            title=escape(words.button),
-            text=escape(shown),
-            form="" if done else _FORM.format(button=escape(words.button)),
-        )
-        return Response(html, headers=_HEADERS, media_type="text/html")
+        form = "" if done else _FORM.format(button=escape(words.button))
+        return _page(request, text.format(name=name, address=link.masked), form)
 
     async def unsubscribe_page(request: Request) -> Response:
         """A page with a button, for whoever follows the link in a browser. Changes nothing."""
@@ -211,9 +219,35 @@ def add_routes(router: APIRouter, desk: SuppressionDesk | None, tenants: TenantD
         )
 
 
-def _language(accepted: str) -> str:
+class _BrokenLink(Problem):
+    """A link that is not ours, or not whole: a page for whoever follows it in a browser."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__("invalid_unsubscribe_link")
+        self._request = request
+
+    def response(self) -> Response:
+        if "text/html" not in self._request.headers.get("accept", ""):
+            return super().response()
+        words = WORDS[_language(self._request)]
+        return _page(self._request, words.broken, status=self.status)
+
+
+def _page(request: Request, text: str, form: str = "", status: int = 200) -> Response:
+    language = _language(request)
+    html = _PAGE.format(
+        language=language,
+        title=escape(WORDS[language].button),
+        text=escape(text),
+        form=form,
+    )
+    return Response(html, status, headers=_HEADERS, media_type="text/html")
+
+
+def _language(request: Request) -> str:
     """The first language that a browser asks for and there are words in; their order is mostly
     that of preference."""
+    accepted = request.headers.get("accept-language", "")
     for part in accepted[:200].split(","):
         tongue = part.partition(";")[0].strip().lower().partition("-")[0]
         tongue = _SAME.get(tongue, tongue)

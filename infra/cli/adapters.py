@@ -14,6 +14,7 @@ from infra.cli import adapter_folder
 from infra.cli.adapter_table import adapter_page, adapter_table
 from infra.cli.client import ApiClient, with_api
 from infra.cli.console import as_json, console, print_json, say
+from infra.cli.removal import asked_first, confirm_removal
 
 _PATH = "/v1/adapters"
 _TRIAL = 150.0
@@ -251,7 +252,7 @@ def deactivate(api: ApiClient, name: str, json_output: bool) -> None:
 @adapters.command()
 @click.argument("name")
 @click.option("--version", help="Only this version, which must not be in use.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@asked_first
 @as_json
 @with_api
 def remove(api: ApiClient, name: str, version: str | None, yes: bool, json_output: bool) -> None:
@@ -260,10 +261,7 @@ def remove(api: ApiClient, name: str, version: str | None, yes: bool, json_outpu
     Attempts under way finish on it. One that comes with Hermes stays available.
     """
     what = f"{name} {version}" if version else name
-    if not yes:
-        if not sys.stdin.isatty():
-            raise click.UsageError(f"{what} would be removed: say --yes")
-        click.confirm(f"Remove {what}?", abort=True)
+    confirm_removal(what, f"Remove {what}?", yes=yes)
     path = f"{_path(name)}/versions/{quote(version, safe='')}" if version else _path(name)
     _tell(api.ask("DELETE", path), f"{what} is removed.", json_output)
 

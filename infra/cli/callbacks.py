@@ -16,6 +16,7 @@ from infra.cli.client import ApiClient, with_api
 from infra.cli.console import as_json, console, print_json, say, seconds
 from infra.cli.durations import Duration
 from infra.cli.plain_table import day, plain_table
+from infra.cli.removal import asked_first, confirm_removal
 
 Json = dict[str, Any]
 _PATH = "/v1/callbacks"
@@ -189,15 +190,12 @@ def enable(api: ApiClient, endpoint: str, json_output: bool) -> None:
 
 @callbacks.command()
 @click.argument("endpoint")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@asked_first
 @as_json
 @with_api
 def remove(api: ApiClient, endpoint: str, yes: bool, json_output: bool) -> None:
     """Take an ENDPOINT away; what waits for it is dropped."""
-    if not yes:
-        if not sys.stdin.isatty():
-            raise click.UsageError(f"{endpoint} would be removed: say --yes")
-        click.confirm(f"Remove {endpoint} and what waits for it?", abort=True)
+    confirm_removal(endpoint, f"Remove {endpoint} and what waits for it?", yes=yes)
     _tell(api.ask("DELETE", _path(endpoint)), f"{endpoint} is removed.", json_output)
 
 
@@ -216,7 +214,8 @@ def rotate(api: ApiClient, endpoint: str, grace: float, json_output: bool) -> No
         print_json(found)
         return
     click.echo(found["secret"])
-    say(f"Shown this once. The one of before signs, too, for {seconds(grace)}.", "quiet")
+    before = f"signs, too, for {seconds(grace)}" if grace else "stops signing at once"
+    say(f"Shown this once. The one of before {before}.", "quiet")
 
 
 @callbacks.command()
@@ -306,6 +305,13 @@ def replay(
     given = {name: value for name, value in asked.items() if value is not None}
     found = api.ask("POST", f"{_path(endpoint)}/replay", given, patience=_TRIAL)
     more = " There are more: repeat it." if found["more"] else ""
+    if event is not None and not found["replayed"]:
+        if json_output:
+            print_json(found)
+        raise click.ClickException(
+            f"{endpoint} was told no event {event}{f' that is {state}' if state else ''}, and is "
+            "told nothing again. hermes callbacks events lists what it was told."
+        )
     _tell(found, f"{found['replayed']:,} events are told again.{more}", json_output)
 
 
@@ -348,10 +354,17 @@ def _told(endpoint: Json) -> Iterator[tuple[str, Text]]:
 
 def _remark(event: Json) -> Text:
     if event["next_try_at"]:
-        return Text(f"again at {_moment(event['next_try_at'])}: {event['error']}", style="warn")
+        return Text(f"{_next_try(event['next_try_at'])}: {event['error']}", style="warn")
     if event["state"] == "delivered":
         return Text(f"at {_moment(event['settled_at'])}", style="quiet")
     return Text(event["error"] or "", style="bad")
+
+
+def _next_try(moment: str) -> str:
+    """Of an event whose time has come and that still waits, the endpoint decides: it is down, or
+    disabled, or has others before it."""
+    at = datetime.fromisoformat(moment)
+    return f"again at {_moment(moment)}" if at > datetime.now(at.tzinfo) else "again in its turn"
 
 
 def _waiting(backlog: Json) -> Text:

@@ -19,6 +19,7 @@ from infra.cli.client import ApiError
 from infra.cli.console import as_json, console, print_json
 from infra.cli.merge_patch import merge_patch
 from infra.cli.operator import POOL_HELP, PoolClient, connected, with_pool
+from infra.cli.removal import asked_first, confirm_removal
 
 _EVERY = 1.0
 Json = dict[str, Any]
@@ -127,7 +128,7 @@ def resume(pool: PoolClient, name: str, json_output: bool) -> None:
 
 @carriers.command()
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@asked_first
 @as_json
 @with_pool
 def remove(pool: PoolClient, name: str, yes: bool, json_output: bool) -> None:
@@ -135,8 +136,7 @@ def remove(pool: PoolClient, name: str, yes: bool, json_output: bool) -> None:
 
     One that the settings name stays removed, also after a restart, until it is resumed.
     """
-    if sys.stdin.isatty() and not yes:
-        click.confirm(f"Remove {name}?", abort=True)
+    confirm_removal(name, f"Remove {name}?", yes=yes)
     pool.remove(name)
     if json_output:
         print_json({"name": name, "removed": True})

@@ -12,6 +12,7 @@ from domain.sandbox import SCRIPTS
 from infra.cli.client import ApiClient, with_api
 from infra.cli.console import as_json, console, print_json
 from infra.cli.plain_table import plain_table
+from infra.cli.removal import asked_first, confirm_removal
 
 Json = dict[str, Any]
 
@@ -31,7 +32,7 @@ def recipients() -> None:
     "--to", "to", multiple=True, required=True, metavar="CHANNEL=ADDRESS",
     help=f"The person's address; several. Channels: {', '.join(CHANNELS)}.",
 )  # fmt: skip
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@asked_first
 @as_json
 @with_api
 def erase(api: ApiClient, to: tuple[str, ...], yes: bool, json_output: bool) -> None:
@@ -41,8 +42,8 @@ def erase(api: ApiClient, to: tuple[str, ...], yes: bool, json_output: bool) -> 
     no address. It cannot be taken back.
     """
     addresses = dict(_address(text) for text in to)
-    if not (yes or json_output):
-        click.confirm(f"Forget {', '.join(addresses.values())} for good?", abort=True)
+    people = ", ".join(addresses.values())
+    confirm_removal(people, f"Forget {people} for good?", yes=yes)
     found = api.ask("DELETE", "/v1/recipients", {"to": addresses}, patience=60)["recipients"]
     if json_output:
         print_json(found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +11,7 @@ from rich.text import Text
 from infra.cli.administration import Administration, with_administration
 from infra.cli.console import as_json, console, print_json
 from infra.cli.plain_table import day, plain_table
+from infra.cli.removal import asked_first, confirm_removal
 
 Json = dict[str, Any]
 _PAGE = 500
@@ -118,15 +118,12 @@ def reject(admin: Administration, tenant: str, sender: str, note: str, json_outp
 @senders.command()
 @click.argument("tenant")
 @click.argument("sender")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@asked_first
 @as_json
 @with_administration
 def remove(admin: Administration, tenant: str, sender: str, yes: bool, json_output: bool) -> None:
     """Forget what was said about SENDER of TENANT: it is then one like any other."""
-    if not yes:
-        if not sys.stdin.isatty():
-            raise click.UsageError(f"{sender} would be removed: say --yes")
-        click.confirm(f"Remove {sender} of {tenant}?", abort=True)
+    confirm_removal(sender, f"Remove {sender} of {tenant}?", yes=yes)
     removed = admin.ask("DELETE", _path(tenant, sender))
     _tell(removed, f"{sender} of {tenant} is removed.", json_output)
 

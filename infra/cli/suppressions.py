@@ -10,20 +10,27 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import click
+from rich.table import Table
 from rich.text import Text
 
 from domain.channels import CHANNELS
 from domain.message import Category
+from domain.suppression import RULES, Reason
 from infra.cli.administration import operators_api
 from infra.cli.client import ApiClient, default_base, key_of
 from infra.cli.console import as_json, console, print_json, say
 from infra.cli.plain_table import day, plain_table
+from infra.cli.removal import asked_first, confirm_removal
 from infra.local.demo_keys import DEMO_TENANTS
 
 Json = dict[str, Any]
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _CATEGORIES = tuple(category.value for category in Category)
+_WISHES = {
+    reason.value: RULES[reason].meaning
+    for reason in (Reason.STOP, Reason.UNSUBSCRIBE, Reason.COMPLAINT)
+}
 _UPLOADED_WITHIN = 600.0
 _LOOKED_EVERY = 0.5
 _PAGE = 500
@@ -133,7 +140,7 @@ def list_suppressions(lists: Lists, limit: int, json_output: bool) -> None:
     if not found:
         console().print("Nobody, but for what was imported.", style="quiet")
         return
-    _table(found)
+    console().print(_table(found))
     if cursor is not None:
         say(f"There are more than these {len(found)}: --limit shows them.", "quiet")
 
@@ -156,7 +163,8 @@ def check(lists: Lists, address: str, json_output: bool) -> None:
         if found["by_operator"]:
             console().print("The operator has blocked it for all tenants.")
         if found["entries"]:
-            _table(found["entries"])
+            console().print(_against(found["entries"]))
+            console().print(Text(found["id"], style="quiet"))
     if found["blocked"]:
         sys.exit(1)
 
@@ -184,12 +192,16 @@ def add(lists: Lists, address: str, categories: tuple[str, ...], json_output: bo
 
 @suppressions.command()
 @click.argument("address", metavar="CHANNEL=ADDRESS|ID")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@asked_first
 @as_json
 @with_lists
 def remove(lists: Lists, address: str, yes: bool, json_output: bool) -> None:
-    """Take an address off the list, whatever put it there."""
+    """Take an address off the list, whatever put it there.
+
+    Whoever wrote STOP, unsubscribed or complained has to agree first: you answer for that.
+    """
     entry, shown = address, address
+    doubts = "The person may have asked to be left alone. "
     if not address.startswith("sup_"):
         channel, shown = _address(address)
         found = lists.ask("POST", "/lookup", {"channel": channel, "address": shown})
@@ -197,9 +209,8 @@ def remove(lists: Lists, address: str, yes: bool, json_output: bool) -> None:
             by = ": it is the operator who has blocked it" if found["by_operator"] else ""
             raise click.ClickException(f"{shown} is not on the list{by}.")
         entry = found["id"]
-        theirs = [e["reason"] for e in found["entries"] if e["reason"] in ("stop", "unsubscribe")]
-        if theirs and sys.stdin.isatty() and not yes:
-            click.confirm(f"The person asked to be left alone ({theirs[0]}). Remove?", abort=True)
+        doubts = _wishes([entry["reason"] for entry in found["entries"]])
+    confirm_removal(f"{doubts}{shown}", f"{doubts}Take {shown} off the list?", yes=yes)
     removed = lists.ask("DELETE", f"/{quote(entry, safe='')}")
     if json_output:
         print_json(removed)
@@ -245,23 +256,58 @@ def import_list(
             console().print(Text(f"  line {fault['line']}: {fault['code']}", style="warn"))
         if job["refused"] > 10:
             say("--json shows the first hundred of them.", "quiet")
+    if job["status"] == "done" and not job["lines"]:
+        raise click.ClickException(f"No line of {file} is an address: nobody was put on the list.")
     if job["status"] == "failed":
         raise click.ClickException("The import broke off; what was written stays. See the logs.")
 
 
-def _table(entries: list[Json]) -> None:
-    table = plain_table("id", "channel", "address", "reason", "blocks", "since", "source")
+def _wishes(reasons: list[str]) -> str:
+    """What the person wished who is to be written to again, as a sentence; empty for nothing."""
+    said = " and ".join(f"{_WISHES[reason]} ({reason})" for reason in reasons if reason in _WISHES)
+    return f"{said[0].upper()}{said[1:]}. " if said else ""
+
+
+def _against(entries: list[Json]) -> Table:
+    """What is held against one address."""
+    table = plain_table("address", "reason", "blocks", "since", "source")
     for entry in entries:
         table.add_row(
-            Text(entry["id"], style="quiet"),
-            Text(entry["channel"], style="channel"),
             entry["address"] or "forgotten",
             entry["reason"],
-            "everything" if len(entry["categories"]) == 3 else ", ".join(entry["categories"]),
+            _blocks(entry),
             day(entry["created_at"]),
             Text(entry["source"] or "", style="quiet"),
         )
-    console().print(table)
+    return table
+
+
+def _table(entries: list[Json]) -> Table:
+    """A list. The source, which is long, goes below the address, to leave both whole."""
+    table = plain_table("id", "address", "reason", "blocks", "since", wrapped="address")
+    for entry in entries:
+        address, source = entry["address"] or "forgotten", entry["source"]
+        table.add_row(
+            Text(entry["id"], style="quiet"),
+            Text.assemble(
+                (f"{entry['channel']} ", "channel"),
+                address,
+                (f"\n{source}" if source else "", "quiet"),
+            ),
+            entry["reason"],
+            _blocks(entry),
+            day(entry["created_at"]),
+        )
+    return table
+
+
+def _blocks(entry: Json) -> str:
+    """Which categories, in few letters."""
+    blocked = entry["categories"]
+    left = [category for category in _CATEGORIES if category not in blocked]
+    if not left:
+        return "everything"
+    return f"all but {left[0]}" if len(left) == 1 else ", ".join(blocked)
 
 
 def _all_or(categories: list[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import IO, Any
 from urllib.parse import quote
 
@@ -13,6 +12,7 @@ from rich.text import Text
 from infra.cli.client import ApiClient, with_api
 from infra.cli.console import as_json, console, print_json, say
 from infra.cli.plain_table import day, plain_table
+from infra.cli.removal import asked_first, confirm_removal
 
 Json = dict[str, Any]
 _PATH = "/v1/templates"
@@ -211,15 +211,12 @@ def render(
 
 @templates.command()
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@asked_first
 @as_json
 @with_api
 def remove(api: ApiClient, name: str, yes: bool, json_output: bool) -> None:
     """Let no new message use the template NAME. What was accepted is sent."""
-    if not yes:
-        if not sys.stdin.isatty():
-            raise click.UsageError(f"{name} would be removed: say --yes")
-        click.confirm(f"Remove {name} with all its versions?", abort=True)
+    confirm_removal(name, f"Remove {name} with all its versions?", yes=yes)
     _tell(api.ask("DELETE", _path(name)), f"{name} is removed.", json_output)
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -171,9 +172,34 @@ def test_orders(pool, run, what):
     assert result.output.startswith("telia ")
 
 
+def test_a_carriers_password_is_not_asked_for_in_the_operators_shell(
+    pool, run, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HERMES_API_KEY", "hk_test")
+    monkeypatch.setenv("HERMES_API_URL", pool.url)
+    (tmp_path / "hermes.toml").write_text(
+        '[[carriers]]\nname = "telia"\nhosts = ["smsc.example:2775"]\nsystem_id = "us"\n'
+        'password = "env:HERMES_NOT_SET"\n'
+    )
+    pool.answer("GET", CARRIERS, 200, {"carriers": []})
+    pool.answer("GET", "/v1/messages", 200, {"data": [], "next_cursor": None})
+    for command in (("carriers",), ("messages", "list")):
+        result = run(*command)
+        assert result.exit_code == 0
+        assert "HERMES_NOT_SET" not in result.output
+
+
+def test_an_operators_key_that_is_missing_is_said(pool, run, monkeypatch):
+    monkeypatch.setenv("HERMES_ADMIN__KEY", "env:HERMES_NOT_SET")
+    result = run("carriers")
+    assert result.exit_code == 1
+    assert "is needed here: environment variable HERMES_NOT_SET is not set" in result.output
+    assert not pool.requests
+
+
 def test_remove(pool, run):
     pool.answer("DELETE", f"{CARRIERS}/telia", 200, {"name": "telia", "state": "removed"})
-    assert run("carriers", "remove", "telia").output == "telia is removed.\n"
+    assert run("carriers", "remove", "telia", "--yes").output == "telia is removed.\n"
 
 
 @pytest.mark.parametrize(
@@ -304,9 +330,10 @@ def test_the_doctor_says_which_carriers_are_bound(api, carriers, verdict, found,
 
 
 def test_the_doctor_says_that_the_pool_does_not_answer():
-    finding = doctor.check_carriers(f"http://127.0.0.1:{Ports.free().pool}", "hok_x")
+    pool = f"http://127.0.0.1:{Ports.free().pool}"
+    finding = doctor.check_carriers(pool, "hok_x", Path("data/logs"))
     assert finding.verdict is Verdict.FAIL
-    assert "logs/pool.log" in finding.advice
+    assert "data/logs/pool.log" in finding.advice
 
 
 def test_on_a_terminal_the_table_is_new_every_second_until_ctrl_c(pool):

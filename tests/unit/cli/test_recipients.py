@@ -20,14 +20,16 @@ def test_a_person_is_forgotten(api, run):
 
 
 def test_nobody_is_forgotten_by_mistake(api, run):
-    done = run("recipients", "erase", "--to", "sms=+4520123456")
-    assert done.exit_code == 1
+    for more in ((), ("--json",)):
+        done = run("recipients", "erase", "--to", "sms=+4520123456", *more)
+        assert done.exit_code == 2
+        assert "say --yes" in done.output
     assert not api.requests
 
 
 def test_for_scripts(api, run):
     api.answer("DELETE", "/v1/recipients", 200, FOUND)
-    done = run("recipients", "erase", "--to", "sms=+4520123456", "--json")
+    done = run("recipients", "erase", "--to", "sms=+4520123456", "--json", "--yes")
     assert json.loads(done.output) == FOUND["recipients"]
 
 

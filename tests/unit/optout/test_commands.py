@@ -29,7 +29,9 @@ ALL = [
 
 
 @pytest.mark.parametrize(("tongue", "command", "word"), ALL)
-@pytest.mark.parametrize("written", ["{}", " {}! ", "“{}”", "({}).", "{}\n"])
+@pytest.mark.parametrize(
+    "written", ["{}", " {}! ", "“{}”", "({}).", "{}\n", "{} !", "«\xa0{}\xa0»", "{} 🙏", "- {} :)"]
+)
 def test_every_word_however_it_is_written(tongue, command, word, written):
     for spelling in (word, word.lower(), word.title()):
         said = read(written.format(spelling))
@@ -50,6 +52,9 @@ def test_every_word_however_it_is_written(tongue, command, word, written):
         ("rezygnuje", Command.STOP),
         ("avanmal", Command.STOP),
         ("début", None),
+        ("STOP " + "! " * 8, Command.STOP),
+        ("STOP " + "! " * 1000, None),
+        ("STOP ? 1", None),
         ("Stop by on Friday", None),
         ("Please stop", None),
         ("stopped", None),
@@ -161,6 +166,12 @@ SHARED = Routes(
         InboundRoute("1260", "win", "acme", "https://acme.example/win"),
         InboundRoute("1240", "STOP", "stopper", "https://stopper.example"),
         InboundRoute("1240", "acme", "acme", "https://acme.example"),
+        InboundRoute("1270", None, "own", "https://own.example"),
+        InboundRoute("1270", "Café", "cafe", "https://cafe.example"),
+        InboundRoute("1270", "big bake", "big", "https://big.example"),
+        InboundRoute("1270", "bake", "bake", "https://bake.example"),
+        InboundRoute("1270", "stop race", "race", "https://race.example"),
+        InboundRoute("1270", "race", "runner", "https://runner.example"),
     ]
 )
 
@@ -184,6 +195,27 @@ SHARED = Routes(
         ("1260", "stop", (), ("acme", "https://acme.example", ())),
         ("1260", "start", (), ("acme", "https://acme.example", ())),
         ("1260", "hello", (), None),
+        # Either order, for each command, and whoever else has the number.
+        ("1230", "STOP globex", (), ("globex", "https://globex.example", ())),
+        ("1230", "Stop, Globex!", (), ("globex", "https://globex.example", ())),
+        ("1230", "afmeld mig globex", (), ("globex", "https://globex.example", ())),
+        ("1230", "START globex", (), ("globex", "https://globex.example", ())),
+        ("1230", "HELP win", (), ("acme", "https://acme.example/win", ())),
+        ("1230", "STOP globex", (1,), None),
+        ("1230", "STOP hooli", (), None),
+        ("1230", "please stop globex", (), None),
+        ("1230", "stop globex now", (), None),
+        ("1240", "stop acme", (), ("acme", "https://acme.example", ())),
+        ("1240", "stop by, acme", (), ("stopper", "https://stopper.example", ())),
+        ("4512345678", "stop acme", (), ("acme", "https://acme.example", ())),
+        ("4512345678", "acme stop", (), ("acme", "https://acme.example", ())),
+        ("1270", "stop bake", (), ("bake", "https://bake.example", ())),
+        ("1270", "stop all big bake", (), ("big", "https://big.example", ())),
+        ("1270", "help big bake", (), ("big", "https://big.example", ())),
+        ("1270", "cafe stop", (), ("cafe", "https://cafe.example", ())),
+        ("1270", "stop cafe", (), ("cafe", "https://cafe.example", ())),
+        ("1270", "stop race", (), ("race", "https://race.example", ())),
+        ("1270", "race stop", (), ("runner", "https://runner.example", ())),
     ],
 )
 def test_whom_a_message_to_a_shared_number_reaches(number, text, missing, expected):

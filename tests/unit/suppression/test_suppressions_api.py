@@ -9,6 +9,7 @@ import time
 import pytest
 
 from adapters.store.change import change, looking
+from adapters.suppression import jobs as import_jobs
 from adapters.suppression.jobs import carry_out
 from domain.delivery import DeliveryRequest
 from domain.message import Category, Content
@@ -307,6 +308,31 @@ async def test_a_failed_import_leaves_no_addresses_behind(api: Api, world: World
     assert files_of(api) == []
 
 
+@pytest.mark.parametrize("second", ["later", "at the same time"])
+async def test_an_import_that_two_processes_take_up_is_done_once(
+    api: Api, world: World, monkeypatch, second: str
+):
+    monkeypatch.setattr("adapters.suppression.jobs.subprocess.Popen", _Dead)
+    job = (await upload(api, b"+4520123456\n")).json()["id"]
+    task = (world.where, world.directory / "one", SECRET, job)
+    if second == "later":
+        await asyncio.to_thread(carry_out, *task)
+    else:
+        do = import_jobs.open_lists
+
+        def slower(*arguments):
+            monkeypatch.undo()
+            carry_out(*task)
+            return do(*arguments)
+
+        monkeypatch.setattr("adapters.suppression.jobs.open_lists", slower)
+    with contextlib.suppress(FileNotFoundError):
+        await asyncio.to_thread(carry_out, *task)
+    found = (await api.ask("GET", f"{PATH}/imports/{job}")).json()
+    assert (found["status"], found["added"]) == ("done", 1)
+    assert files_of(api) == []
+
+
 @pytest.mark.parametrize(
     ("status", "silent_for", "left"),
     [
@@ -440,6 +466,20 @@ async def test_a_link_that_is_not_ours(api: Api, method):
         assert answer.status_code == 404, wrong
         assert answer.json()["code"] == "invalid_unsubscribe_link"
     assert (await api.ask("GET", PATH)).json()["data"] == []
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_person_whose_link_was_cut_off_reads_a_page(api: Api, method):
+    path = api.desk.links.of(request_to(MAIL), "email").removeprefix(PUBLIC)[:-8]
+    accepted = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Accept-Language": "da"}
+    answer = await api.client.request(method, path, headers=accepted)
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "Linket er ikke helt" in answer.text
+    assert "<form" not in answer.text
+    assert "script" not in answer.headers["content-security-policy"]
+    program = await api.client.request(method, path, headers={"Accept": "*/*"})
+    assert program.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize("category", [Category.OTP, Category.TRANSACTIONAL])
