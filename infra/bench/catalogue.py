@@ -14,6 +14,7 @@ from infra.bench.scenarios import (
     chaos,
     durable_path,
     early_receipts,
+    growth,
     in_flight,
     ledger,
     link_kill,
@@ -28,6 +29,7 @@ from infra.bench.scenarios import (
     silent_peer,
     suppression,
     temporal,
+    three_nodes,
     throttle,
 )
 
@@ -58,7 +60,9 @@ SCENARIOS: dict[str, Scenario] = {
         mission,
         in_flight,
         chaos,
+        three_nodes,
         temporal,
+        growth,
     )
 }
 """By name, in the order in which they are listed."""

@@ -13,6 +13,10 @@ from infra.bench.throughput import PRODUCT, Result
 
 BEGIN: Final = "<!-- figures: `make bench` writes them -->"
 END: Final = "<!-- end of figures -->"
+SCENARIO_BEGIN: Final = (
+    "<!-- figures of {}: `hermes bench --scenario {} --document` writes them -->"
+)
+SCENARIO_END: Final = "<!-- end of figures of {} -->"
 _DOES: Final[Mapping[str, str]] = {
     "api": "checks, authenticates, nine layers, hands over",
     "restate": "journal, state, timers",
@@ -23,12 +27,22 @@ _DOES: Final[Mapping[str, str]] = {
 
 def rewrite(document: Path, result: Result) -> None:
     """Put a run's figures in the place of the document's. Raises ValueError without marks."""
+    _replace(document, BEGIN, END, _figures(result))
+
+
+def rewrite_scenario(document: Path, scenario: str, figures: str) -> None:
+    """The same for a scenario, which has marks of its own."""
+    begin = SCENARIO_BEGIN.format(scenario, scenario)
+    _replace(document, begin, SCENARIO_END.format(scenario), figures)
+
+
+def _replace(document: Path, begin: str, end: str, figures: str) -> None:
     text = document.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{document} has no place for figures: {BEGIN} … {END}")
-    document.write_text(f"{before}{BEGIN}\n\n{_figures(result)}\n{END}{after}", encoding="utf-8")
+    before, has_begin, rest = text.partition(begin)
+    _, has_end, after = rest.partition(end)
+    if not (has_begin and has_end):
+        raise ValueError(f"{document} has no place for figures: {begin} … {end}")
+    document.write_text(f"{before}{begin}\n\n{figures}\n{end}{after}", encoding="utf-8")
 
 
 def _figures(result: Result) -> str:
@@ -38,7 +52,7 @@ def _figures(result: Result) -> str:
         f" ({platform.machine()}, {memory:.0f} GB), simulators and load generator on them, too; "
         "fsync on:"
     )
-    counts = _table(
+    counts = table(
         ("accepted", "delivered", "failed", "lost", "duplicates", "delivered a second"),
         [
             (
@@ -51,7 +65,7 @@ def _figures(result: Result) -> str:
             )
         ],
     )
-    times = _table(
+    times = table(
         ("time (the simulator's receipt comes 200 ms after its response)", "p50", "p99"),
         [
             ("request to receipt", f"{result.p50_ms:,.0f} ms", f"{result.p99_ms:,.0f} ms"),
@@ -60,7 +74,7 @@ def _figures(result: Result) -> str:
         ],
     )
     price, total = result.cpu_ms_per_message, result.cpu_ms_per_message["total"]
-    processes = _table(
+    processes = table(
         ("process", "CPU ms a message", "share", "kB written", "memory, MB", "does"),
         [
             (
@@ -75,13 +89,14 @@ def _figures(result: Result) -> str:
         ]
         + [("**total**", f"**{total:.2f}**", "", "", "", "")],
     )
-    work = _table(
+    work = table(
         ("restate-server, for one message", "times"),
         [(name, f"{times_:,}") for name, times_ in result.restate_per_message.items()],
     )
     return "\n".join((what, "", counts, times, processes, work))
 
 
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
     lines = [head, ("---",) * len(head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -18,6 +18,7 @@ _COUNTED: Final[Mapping[str, str]] = {
     "restate_invoker_enqueue_total": "invocations",
     "restate_invoker_invocation_tasks_total": "attempts of handlers",
     "restate_rocksdb_wal_bytes_total": "bytes in the log, synced",
+    "restate_rocksdb_wal_synced_total": "syncs of the log",
     "restate_rocksdb_bytes_written_total": "bytes in all of RocksDB",
 }
 _ENTRIES: Final = "restate_usage_leader_journal_entry_count_total"
@@ -25,6 +26,7 @@ _ONLY: Final[Mapping[str, tuple[str, str]]] = {
     "restate_ingress_requests_total": ("status", "admitted"),
     "restate_invoker_invocation_tasks_total": ("status", "started"),
     "restate_rocksdb_wal_bytes_total": ("db", "local-loglet"),
+    "restate_rocksdb_wal_synced_total": ("db", "local-loglet"),
 }
 """Counters that exist for several values of a label, of which one is meant."""
 

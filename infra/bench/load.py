@@ -41,6 +41,12 @@ class Sent:
         """Requests that were decided, either way."""
         return len(self.due) + sum(self.refused.values())
 
+    @property
+    def accepted_at(self) -> list[float]:
+        """When each of `due` was answered, seconds since the epoch."""
+        pairs = zip(self.due.values(), self.accept_ms, strict=True)
+        return [due + waited / 1000 for due, waited in pairs]
+
     def __add__(self, other: Sent) -> Sent:
         both = Sent(self.due | other.due, self.texts | other.texts, dict(self.refused))
         for reason, count in other.refused.items():

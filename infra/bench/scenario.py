@@ -13,6 +13,8 @@ from typing import Any
 from infra.local.stack import ROOT
 
 Number = float
+FIGURES = "figures.md"
+"""What a scenario with figures for a document calls them in its report's directory."""
 Progress = Callable[[str, int, int], None]
 """Told the phase, how many are done, and of how many; 0 for what has no number."""
 
@@ -109,22 +111,25 @@ class Run:
 class Scenario:
     """A named situation. `run` starts what it needs, measures, takes it down, and returns one
     check for each of `bars`. `duration` is the load's default in seconds; None where what is
-    counted is messages, and time cannot be chosen."""
+    counted is messages, and time cannot be chosen. One that is `documented` leaves FIGURES."""
 
     name: str
     summary: str
     bars: tuple[Bar, ...]
     run: Callable[[Run], Sequence[Check]]
     duration: float | None = None
+    documented: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a run found. `page` is the report for people, if the scenario wrote one."""
+    """What a run found. `page` is the report for people, and `figures` are those for a document,
+    if the scenario left them."""
 
     scenario: str
     checks: tuple[Check, ...]
     page: Path | None = None
+    figures: Path | None = None
 
     @property
     def ok(self) -> bool:
@@ -170,6 +175,7 @@ def carry_out(
         scenario.name,
         (*checks, *(Check(bar.name, None, str(bar), ok=False) for bar in missing)),
         page if (page := kept / "index.html").exists() else None,
+        figures if (figures := kept / FIGURES).exists() else None,
     )
 
 

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from infra.bench.document import rewrite
+from infra.bench.document import rewrite, rewrite_scenario
 from infra.bench.scenario import Report, Scenario, carry_out
 from infra.bench.throughput import Result, encode, run
 from infra.cli.console import console, print_json, seconds
@@ -73,9 +73,7 @@ def bench(
     elif scenario is not None:
         if rate is not None:
             raise click.UsageError("--rate is not a scenario's to choose")
-        if document is not None:
-            raise click.UsageError("--document takes no scenario's figures")
-        _scenario(scenario, seed, duration, output, as_json)
+        _scenario(scenario, seed, duration, output, document, as_json)
     elif seed is not None:
         raise click.UsageError("--seed belongs to --scenario")
     else:
@@ -117,7 +115,12 @@ def _scenarios() -> dict[str, Scenario]:
 
 
 def _scenario(
-    name: str, seed: int | None, duration: float | None, output: Path | None, as_json: bool
+    name: str,
+    seed: int | None,
+    duration: float | None,
+    output: Path | None,
+    document: Path | None,
+    as_json: bool,
 ) -> None:
     scenario = _scenarios().get(name)
     if scenario is None:
@@ -125,6 +128,8 @@ def _scenario(
         raise click.UsageError(f"no scenario is called {name}; there are {known}")
     if scenario.duration is None and duration is not None:
         raise click.UsageError(f"{name} counts messages, not seconds: it has no --duration")
+    if document is not None and not scenario.documented:
+        raise click.UsageError(f"no document has figures of {name}")
     out = console(sys.stderr if as_json else None)
     with _progress(out) as progress:
         report = carry_out(
@@ -136,6 +141,8 @@ def _scenario(
         )
     if output is not None:
         output.write_text(json.dumps(report.as_dict(), ensure_ascii=False, indent=2) + "\n")
+    if document is not None and report.figures is not None:
+        rewrite_scenario(document, name, report.figures.read_text(encoding="utf-8"))
     if as_json:
         print_json(report.as_dict())
     else:

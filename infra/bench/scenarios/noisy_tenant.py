@@ -3,7 +3,8 @@
 Short rounds with and without the noise take turns, and medians are compared: a disk that stands
 still for a moment decides the p99 of its round, and whatever else the machine does falls on both
 alike. Without the noise the tenant sends as much as it may, so the difference is what its refusals
-cost. A latency counts from when the request was due.
+cost; the others begin once it has used up the burst that a second's silence allows anybody. A
+latency counts from when the request was due.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ LIMIT: Final = 20.0
 NOISE: Final = 10
 QUIET_RATE: Final = 60.0
 _ROUNDS: Final = 14
+_AHEAD: Final = 0.5
+"""Seconds that the noisy tenant begins before the others: what it has saved up is gone by then."""
 _SEEN_AFTER: Final = 1.5
 """Seconds after which every process knows the limit."""
 
@@ -51,7 +54,7 @@ async def _measure(stage: Site) -> Sequence[Check]:
     limit = {"limits": {"tenant": {"count": int(LIMIT), "seconds": 1.0}}}
     await asyncio.to_thread(change_tenant, stage.log, TENANT, limit, actor="bench")
     await asyncio.sleep(_SEEN_AFTER)
-    seconds = stage.run.duration / (2 * _ROUNDS)
+    seconds = stage.run.duration / (2 * _ROUNDS) - _AHEAD
     quiet: dict[bool, list[float]] = {False: [], True: []}
     others, noisy, orderly = Sent(), Sent(), Sent()
     allowed = 0.0
@@ -61,16 +64,20 @@ async def _measure(stage: Site) -> Sequence[Check]:
         stage.run.progress("with the noise" if loud else "without", number, 2 * _ROUNDS)
         rate = LIMIT * NOISE if loud else LIMIT * 0.9
         began = time.monotonic()
-        heard, said = await asyncio.gather(
+        noise = asyncio.create_task(
             stage.send(
-                f"quiet {number}",
-                rate=QUIET_RATE,
-                count=int(QUIET_RATE * seconds),
-                tenant=QUIET_TENANT,
-                quiet=True,
-            ),
-            stage.send(f"noisy {number}", rate=rate, count=int(rate * seconds), quiet=True),
+                f"noisy {number}", rate=rate, count=int(rate * (_AHEAD + seconds)), quiet=True
+            )
         )
+        await asyncio.sleep(_AHEAD)
+        heard = await stage.send(
+            f"quiet {number}",
+            rate=QUIET_RATE,
+            count=int(QUIET_RATE * seconds),
+            tenant=QUIET_TENANT,
+            quiet=True,
+        )
+        said = await noise
         others += heard
         if loud:
             noisy += said

@@ -5,8 +5,9 @@ import signal
 import pytest
 from click.testing import CliRunner
 
-from infra.bench import catalogue
-from infra.bench.scenario import Scenario, exactly
+from infra.bench import catalogue, scenario
+from infra.bench.document import SCENARIO_BEGIN, SCENARIO_END
+from infra.bench.scenario import FIGURES, Scenario, exactly
 from infra.cli.bench import bench
 
 LOST = exactly("lost", 0)
@@ -18,12 +19,14 @@ def runs():
 
 
 @pytest.fixture
-def invoke(runs, monkeypatch):
+def invoke(runs, monkeypatch, tmp_path):
     """Runs the command with one scenario, which loses as many messages as its duration says."""
 
     def run(run):
         runs.append(run)
         run.progress("losing", 1, 2)
+        run.report.mkdir(parents=True)
+        (run.report / FIGURES).write_text(f"It lost {run.duration:.0f}.\n")
         if run.duration > 100:
             os.kill(os.getpid(), signal.SIGTERM)
         return [LOST.check(int(run.duration))]
@@ -31,8 +34,10 @@ def invoke(runs, monkeypatch):
     made_up = {
         "lossy": Scenario("lossy", "Messages are lost.", (LOST,), run, duration=0.0),
         "counting": Scenario("counting", "Messages are counted.", (LOST,), run),
+        "told": Scenario("told", "And a document.", (LOST,), run, duration=0.0, documented=True),
     }
     monkeypatch.setattr(catalogue, "SCENARIOS", made_up)
+    monkeypatch.setattr(scenario, "ROOT", tmp_path)
     before = signal.getsignal(signal.SIGTERM)
     yield lambda *arguments: CliRunner().invoke(bench, arguments)
     signal.signal(signal.SIGTERM, before)
@@ -81,6 +86,14 @@ def test_the_report_can_go_to_a_file_too(invoke, tmp_path):
     assert json.loads(file.read_text())["ok"] is True
 
 
+def test_a_scenarios_figures_go_into_the_document(invoke, tmp_path):
+    document = tmp_path / "document.md"
+    begin, end = SCENARIO_BEGIN.format("told", "told"), SCENARIO_END.format("told")
+    document.write_text(f"{begin}\n{end}\n")
+    invoke("--scenario", "told", "--duration", "3", "--document", str(document))
+    assert document.read_text() == f"{begin}\n\nIt lost 3.\n\n{end}\n"
+
+
 def test_sigterm_ends_a_run_like_ctrl_c_and_leaves_nothing_behind(invoke, runs):
     result = invoke("--scenario", "lossy", "--duration", "101")
     assert result.exit_code == 1
@@ -91,10 +104,11 @@ def test_sigterm_ends_a_run_like_ctrl_c_and_leaves_nothing_behind(invoke, runs):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--scenario", "nope"), "there are lossy, counting"),
+        (("--scenario", "nope"), "there are lossy, counting, told"),
         (("--scenario", "lossy", "--rate", "5"), "--rate"),
         (("--scenario", "counting", "--duration", "5"), "counts messages"),
         (("--seed", "5"), "--scenario"),
+        (("--scenario", "lossy", "--document", __file__), "no document has figures of lossy"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_starts(invoke, runs, arguments, said):

@@ -27,7 +27,9 @@ ASKED_FOR = [
     "mission",
     "in-flight",
     "chaos",
+    "three-nodes",
     "temporal",
+    "growth",
 ]
 
 

@@ -70,6 +70,8 @@ async def test_what_was_accepted_is_known_by_id_and_text(api):
     assert sent.texts == {f"id of {text}": text for text in texts}
     assert sent.due.keys() == sent.texts.keys()
     assert len(sent.accept_ms) == sent.answered == 3
+    dues = list(sent.due.values())
+    assert all(at >= due for at, due in zip(sent.accepted_at, dues, strict=True))
 
 
 async def test_a_refusal_is_counted_by_its_status(api):

@@ -1,0 +1,44 @@
+"""`python -m infra.bench.stepped_clock FILE MODULE`: a module whose clock is off by what FILE says.
+
+FILE holds seconds, and is read ten times a second. Timers go by the monotonic clock, which is left
+alone, as by a real step. time-machine (PyPI: time-machine) stands in for Python's clocks: what is
+no Python keeps the true time. libfaketime, which fools a whole process, also stands between the
+interpreter's threads and their lock: an endpoint of which it does costs five times as much.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+import time_machine
+
+_EVERY: Final = 0.1
+
+
+def _follow(file: Path, clock: time_machine.Traveller) -> None:
+    off = 0.0
+    while True:
+        wanted = float(file.read_text())
+        if wanted != off:
+            clock.shift(wanted - off)
+            off = wanted
+        time.sleep(_EVERY)
+
+
+def main() -> None:
+    """Run the module that the command line names."""
+    file, module = Path(sys.argv[1]), sys.argv[2]
+    sys.argv[1:] = sys.argv[3:]
+    # The clock is never given back: the process keeps it as long as it lives.
+    clock = time_machine.travel(time.time(), tick=True).start()
+    threading.Thread(target=_follow, args=(file, clock), name="clock", daemon=True).start()
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
