@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator
 from enum import Enum
 from functools import lru_cache
 from html import unescape
+from itertools import islice
 from typing import Annotated, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -81,8 +83,22 @@ class Encoding(str, Enum):
     ECONOMICAL = "economical"  # typographic ones become plain where that saves the encoding
 
 
-Host = Annotated[str, msgspec.Meta(min_length=1, max_length=253, pattern=r"^[^\s/:@]+$")]
-Word = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"\S")]
+Host = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=253,
+        pattern=r"^[^\s/:@]+$",
+        description="A host without scheme, port and path.",
+        examples=["shop.example"],
+    ),
+]
+Word = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1, max_length=100, pattern=r"\S", description="A word or phrase, not blank."
+    ),
+]
 
 
 class KeywordRule(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -115,6 +131,10 @@ class ContentRules(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     placeholders: Action = Action.REFUSE
     links: LinkRules = LinkRules()
     keywords: Annotated[tuple[KeywordRule, ...], msgspec.Meta(max_length=100)] = ()
+
+
+MOST_FINDINGS: Final = 20
+"""Findings of one rule in one part of the content: whoever has more has seen enough."""
 
 
 class Finding(NamedTuple):
@@ -225,8 +245,8 @@ def _placeholders(action: Action, parts: list[_Part], findings: list[Finding]) -
     for field, text, html in parts:
         if _MARKS.search(text) is None:
             continue
-        found = (_UNFILLED if html else _UNFILLED_IN_TEXT).search(text)
-        if found is not None:
+        unfilled = (_UNFILLED if html else _UNFILLED_IN_TEXT).finditer(text)
+        for found in islice(unfilled, MOST_FINDINGS):
             detail = f"character {found.start() + 1} begins {found[0][:40]}"
             findings.append(Finding("unfilled_placeholder", action, field, detail))
 
@@ -291,25 +311,26 @@ def _links(
     for field, text, html in parts:
         if not html and "." not in text and "://" not in text:
             continue
-        for host in _hosts_in_html(text) if html else hosts_in(text):
-            finding = _link(rules, host, field, category, channels)
-            if finding is not None:
-                findings.append(finding)
-                break
+        counts: Counter[str] = Counter()
+        # Each host once: a mail repeats its links.
+        for host in dict.fromkeys(_hosts_in_html(text) if html else hosts_in(text)):
+            for finding in _link(rules, host, field, category, channels):
+                counts[finding.code] += 1
+                if counts[finding.code] <= MOST_FINDINGS:
+                    findings.append(finding)
 
 
 def _link(
     rules: LinkRules, host: str, field: str, category: Category, channels: frozenset[str]
-) -> Finding | None:
+) -> Iterator[Finding]:
     shown = host[:100] or "an address that leads nowhere"
     to_telephone = field not in _OF_MAILS and not channels.isdisjoint(_TELEPHONES)
     if rules.hosts is not None and not _covered(host, rules.hosts):
-        return Finding("link_not_allowed", Action.REFUSE, field, shown)
+        yield Finding("link_not_allowed", Action.REFUSE, field, shown)
     if to_telephone and rules.shorteners is not Action.ALLOW and host in SHORTENERS:
-        return Finding("link_shortened", rules.shorteners, field, shown)
+        yield Finding("link_shortened", rules.shorteners, field, shown)
     if to_telephone and rules.otp is not Action.ALLOW and category is Category.OTP:
-        return Finding("link_in_otp", rules.otp, field, shown)
-    return None
+        yield Finding("link_in_otp", rules.otp, field, shown)
 
 
 def _covered(host: str, allowed: tuple[str, ...]) -> bool:
@@ -330,9 +351,11 @@ def _keywords(
         for rule in rules:
             if rule.action is Action.ALLOW or (rule.categories and category not in rule.categories):
                 continue
-            found = _words(rule.words)(folded)
-            if found is not None:
-                findings.append(Finding("keyword", rule.action, field, found[0][:100]))
+            words = dict.fromkeys(found[0][:100] for found in _words(rule.words)(folded))
+            findings.extend(
+                Finding("keyword", rule.action, field, word)
+                for word in islice(words, MOST_FINDINGS)
+            )
 
 
 def _fold(text: str) -> str:
@@ -345,8 +368,8 @@ def _fold(text: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _words(words: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]:
+def _words(words: tuple[str, ...]) -> Callable[[str], Iterator[re.Match[str]]]:
     # Any white space stands for any other; words end where letters and digits do.
     spelled = (r"\s+".join(map(re.escape, _fold(word).split())) for word in words)
     longest_first = sorted(spelled, key=len, reverse=True)
-    return re.compile(rf"(?<!\w)(?:{'|'.join(longest_first)})(?!\w)").search
+    return re.compile(rf"(?<!\w)(?:{'|'.join(longest_first)})(?!\w)").finditer

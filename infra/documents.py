@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Final
 
 from handlers.api import codes
+from infra import tenant_settings
 
 ROOT: Final = Path(__file__).parents[1]
-DOCUMENTS: Final[dict[str, Callable[[], str]]] = {"docs/codes.md": codes.markdown}
+DOCUMENTS: Final[dict[str, Callable[[], str]]] = {
+    "docs/codes.md": codes.markdown,
+    "docs/tenant-settings.md": tenant_settings.markdown,
+}
 """By their path in the repository."""
 
 

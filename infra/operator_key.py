@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hmac
 import secrets
+from hashlib import sha256
 from pathlib import Path
 
 from adapters.key_file import make_once
@@ -26,6 +28,12 @@ def operator_key(settings: Settings) -> str:
     if not known:
         raise ConfigurationError(f"{key_file(settings)} holds no key: remove it")
     return known
+
+
+def door_key(settings: Settings) -> str:
+    """What the cascade shows at the bind pools' door: derived from the operator's key, and good for
+    nothing else. Raises ConfigurationError."""
+    return hmac.new(operator_key(settings).encode(), b"delivery door", sha256).hexdigest()
 
 
 def known_operator_key(settings: Settings) -> str | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -15,20 +17,20 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
-from adapters.secrets import Secret
+from adapters.secrets import Complaint, Secret, checked, missing_until_used
 from adapters.smpp.carriers.config import CarrierConfig, Section
-from adapters.smpp.carriers.faults import faults_of
 from adapters.store.database import check_address
 from domain.inbound import InboundRoute, Routes
 from domain.routing.rules import StrategyName
+from infra.settings_faults import line_of
 
 
 class ConfigurationError(Exception):
@@ -45,12 +47,48 @@ class Listener(Section):
     port: Port
 
 
-class Restate(Section):
-    """How to reach restate-server. `identity_keys` are its public request-signing keys."""
+class ApiListener(Listener):
+    """Tenants' door."""
 
-    ingress: str = "http://127.0.0.1:8080"
+    port: Port = 8000
+
+
+class EndpointListener(Listener):
+    """The handlers' door, for restate-server."""
+
+    port: Port = 9080
+
+
+class PoolListener(Listener):
+    """The bind pool's door, for restate-server and the operator."""
+
+    port: Port = 9081
+
+
+class Restate(Section):
+    """How to reach restate-server. Of a cluster, `ingress` lists those of the nodes, of which any
+    will do. `identity_keys` are its public request-signing keys. With `direct`, an attempt goes to
+    its channel without a call of Restate's where that is as safe: it halves what a message costs.
+    The endpoint must reach the bind pools (`backpressure.pools`) for it; not so on Lambda."""
+
+    ingress: str | tuple[str, ...] = "http://127.0.0.1:8080"
     admin: str = "http://127.0.0.1:9070"
     identity_keys: tuple[str, ...] = ()
+    direct: bool = True
+
+    @field_validator("ingress", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        # Here, so that an error is not told once for each alternative.
+        several = isinstance(value, list | tuple) and value
+        if not all(isinstance(one, str) for one in (value if several else [value])):
+            raise ValueError("write an address, or a list of at least one")
+        return value
+
+    @property
+    def ingresses(self) -> tuple[str, ...]:
+        """The ingress of every node."""
+        return (self.ingress,) if isinstance(self.ingress, str) else self.ingress
 
 
 class Email(Section):
@@ -71,10 +109,17 @@ class InboundNumber(Section):
     """Messages to `number` that begin with `keyword` are posted to `tenant`'s `url`; without a
     keyword, those that no keyword of the number fits."""
 
-    number: Annotated[str, Field(pattern=r"^\+?[0-9]{1,15}$")]
+    number: str
     keyword: Annotated[str, Field(max_length=50)] | None = None
     tenant: Annotated[str, Field(min_length=1)]
     url: str
+
+    @field_validator("number")
+    @classmethod
+    def _digits(cls, value: str) -> str:
+        if not re.fullmatch(r"\+?[0-9]{1,15}", value):
+            raise ValueError("write 1 to 15 digits, with or without a + before them")
+        return value
 
     @field_validator("url")
     @classmethod
@@ -124,7 +169,7 @@ def _is_a_key(value: SecretStr) -> SecretStr:
 class Admin(Section):
     """The operator's door at each pool. Without a `key`, one is made up and kept in `data_dir`."""
 
-    key: Annotated[Secret, AfterValidator(_is_a_key)] | None = None
+    key: Annotated[Secret, checked(_is_a_key)] | None = None
 
 
 def _is_postgres(value: SecretStr) -> SecretStr:
@@ -204,11 +249,11 @@ class Settings(BaseSettings):
 
     data_dir: Path = Path(".hermes")
     restate: Restate = Restate()
-    api: Listener = Listener(port=8000)
-    endpoint: Listener = Listener(port=9080)
-    pool: Listener = Listener(port=9081)
-    database_url: Annotated[Secret, AfterValidator(_is_postgres)] | None = None
-    smpp_journal_url: Annotated[Secret, AfterValidator(_is_postgres)] | None = None
+    api: ApiListener = ApiListener()
+    endpoint: EndpointListener = EndpointListener()
+    pool: PoolListener = PoolListener()
+    database_url: Annotated[Secret, checked(_is_postgres)] | None = None
+    smpp_journal_url: Annotated[Secret, checked(_is_postgres)] | None = None
     carriers: tuple[CarrierConfig, ...] = ()
     email: Email = Email()
     callbacks: Callbacks = Callbacks()
@@ -255,8 +300,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment over file over defaults."""
-        file = Path(os.environ.get("HERMES_CONFIG", "hermes.toml"))
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file())
 
     @property
     def pool_urls(self) -> tuple[str, ...]:
@@ -296,22 +340,35 @@ def inbound_routes(numbers: tuple[InboundNumber, ...]) -> Routes:
     return Routes(InboundRoute(one.number, one.keyword, one.tenant, one.url) for one in numbers)
 
 
+def file() -> Path:
+    """The file that is read, if it is there."""
+    return Path(os.environ.get("HERMES_CONFIG", "hermes.toml"))
+
+
 def load() -> Settings:
     """Read and check the settings. Raises ConfigurationError with one line for each fault."""
-    named = os.environ.get("HERMES_CONFIG")
-    if named is not None and not Path(named).is_file():
-        raise ConfigurationError(f"HERMES_CONFIG names {named}, which is no file")
+    if "HERMES_CONFIG" in os.environ and not file().is_file():
+        raise ConfigurationError(f"HERMES_CONFIG names {file()}, which is no file")
     try:
         return Settings()
     except ValidationError as error:
-        lines = map(_line, error.errors(include_input=False))
+        lines = (line_of(each, Settings) for each in error.errors(include_input=False))
         raise ConfigurationError("\n".join(lines)) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{file()} is no TOML: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file()} cannot be read: {error}") from None
+    except SettingsError as error:
+        # It names the table, though a variable of one of its keys may be meant.
+        table = str(error).partition('field "')[2].partition('"')[0].upper()
+        raise ConfigurationError(
+            f"HERMES_{table}, or a variable of one of its keys, is no JSON: {error.__cause__}"
+        ) from None
 
 
-def _line(error: ErrorDetails) -> str:
-    """A fault with the path of its key and, for a carrier's, what would be right."""
-    location = error["loc"]
-    if location[:1] == ("carriers",) and len(location) > 2:
-        [fault] = faults_of([{**error, "loc": location[2:]}])
-        return f"carriers.{location[1]}.{fault}"
-    return f"{'.'.join(map(str, location))}: {error['msg']}"
+def load_for_command(when_used: Complaint) -> Settings:
+    """As `load`, for one of `hermes`'s commands, which has no use for most secrets and runs in a
+    shell that may not have them: using one that is not there raises what `when_used` makes of the
+    reason."""
+    with missing_until_used(when_used):
+        return load()

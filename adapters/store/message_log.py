@@ -41,14 +41,23 @@ _END = """
     ON CONFLICT (id) DO UPDATE SET
         status = excluded.status, channel = excluded.channel,
         ended_at = excluded.ended_at, record_json = excluded.record_json
-    WHERE messages.redacted_at IS NULL
+    WHERE messages.redacted_at IS NULL AND messages.record_json IS NULL
 """
+# Not for a message that was redacted meanwhile: an end may be written again long after the first
+# time, and nobody would take out what that brings back.
 _METADATA = """
-    INSERT INTO message_metadata (tenant, key, value, message) VALUES (?, ?, ?, ?)
-    ON CONFLICT DO NOTHING
+    INSERT INTO message_metadata (tenant, key, value, message)
+    SELECT column1, column2, column3, column4 FROM (VALUES (?, ?, ?, ?)) AS new
+    WHERE NOT EXISTS (
+        SELECT 1 FROM messages WHERE id = new.column4 AND redacted_at IS NOT NULL
+    ) ON CONFLICT DO NOTHING
 """
 _RECIPIENT = """
-    INSERT INTO message_recipients (address, message) VALUES (?, ?) ON CONFLICT DO NOTHING
+    INSERT INTO message_recipients (address, message)
+    SELECT column1, column2 FROM (VALUES (CAST(? AS INTEGER), CAST(? AS TEXT))) AS new
+    WHERE NOT EXISTS (
+        SELECT 1 FROM messages WHERE id = new.column2 AND redacted_at IS NOT NULL
+    ) ON CONFLICT DO NOTHING
 """
 _LATE = """
     INSERT INTO late_receipts (message, receipt, entry_json)
@@ -65,7 +74,7 @@ class SqliteMessageLog:
     Content is not kept: it may hold one-time passwords, and nothing here needs it. What a message
     cost is settled in the commit of its end, or of the receipt that came later. `places` says
     where whoever is forgotten is found; `outbox` makes what the tenants' endpoints are told, in
-    the commit of what it tells of.
+    the commit of what it tells of. A write waits up to `linger` seconds for company.
     """
 
     def __init__(
@@ -74,9 +83,11 @@ class SqliteMessageLog:
         places: Places,
         outbox: Outbox | None = None,
         ledger: Ledger | None = None,
+        *,
+        linger: float = 0.010,
     ) -> None:
         beside = (ledger or Ledger()).enter
-        self._writer = GroupCommit(open_store(where, "hermes"), beside=beside)
+        self._writer = GroupCommit(open_store(where, "hermes"), linger=linger, beside=beside)
         self._listing = MessageListing(where, _COLUMNS)
         self._outbox = outbox
         self._places = places
@@ -119,7 +130,8 @@ class SqliteMessageLog:
         self._outbox.stored(told)
 
     async def ended(self, message_id: str, order: MessageOrder, record: Record) -> None:
-        """Write the final record, whether or not the row is there; repeating it is harmless."""
+        """Write the final record, whether or not the row is there; repeating it is harmless. The
+        first end stays: a process that was stopped for long may bring another one afterwards."""
         assert record.ended_at is not None
         first, *others = self._places.of_message(order)
         row = (

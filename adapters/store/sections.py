@@ -50,13 +50,15 @@ class Section(Generic[T]):
         self.load = load
         self.version = _NEVER
         self.slow = False
+        self.failing = False
 
     def refresh(self) -> None:
         """Read it now, if it has changed: for whoever made a change and wants to see it at once.
-        Raises what the database raises."""
+        Raises what the database or its own loader raises: that another section cannot be read is
+        not the fault of this change."""
         while True:
             slow = self.slow
-            self._sections.read(slow=slow)
+            self._sections.read(slow=slow, asked=self)
             if self.slow is slow:
                 return
             # It went to the others meanwhile, and perhaps before the change.
@@ -66,6 +68,7 @@ class Section(Generic[T]):
         began = time.monotonic()
         self.value = self.load(database)
         self.version = version
+        self.failing = False
         self.slow = time.monotonic() - began > SLOW
 
 
@@ -137,9 +140,9 @@ class Sections:
         if failed is not None:
             raise failed
 
-    def read(self, *, slow: bool) -> None:
+    def read(self, *, slow: bool, asked: Section[Any] | None = None) -> None:
         """Read again what has changed of the slow sections, or of the others. Raises as `refresh`
-        does."""
+        does; where one is `asked` for, only what its own loader raises."""
         failed: Exception | None = None
         lane = self._lanes[slow]
         with lane.lock:
@@ -156,8 +159,12 @@ class Sections:
                 try:
                     section.read(database, version)
                 except Exception as error:
-                    logger.exception("section %s", section.name)
-                    failed = error
+                    if not section.failing:
+                        # Once: it is tried again twice a second.
+                        logger.exception("section %s", section.name)
+                    section.failing = True
+                    if asked in (None, section):
+                        failed = error
         if failed is not None:
             raise failed
 

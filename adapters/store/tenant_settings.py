@@ -12,7 +12,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from domain.faults import Fault, Path, fault_of
+from domain.faults import Fault, Path, faults_in
 from domain.tenancy import Tenant
 
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -28,19 +28,23 @@ class SettingsInvalid(Exception):
 
 def merged(tenant: Tenant, patch: Mapping[str, Any]) -> Tenant:
     """The tenant with a JSON merge patch (RFC 7386) applied; its id stays. Null is back to the
-    default, but none where a setting can be none and is not by default. Raises SettingsInvalid."""
+    default, but none where a setting can be none and is not by default. Raises SettingsInvalid with
+    every fault."""
     faults = [
-        Fault("unknown_field", path, "there is no such setting") for path in _unknown(patch, Tenant)
+        Fault("unknown_field", path, "There is no such setting.")
+        for path in _unknown(patch, Tenant)
     ]
     if "id" in patch:
-        faults.append(Fault("invalid_value", ("id",), "an id never changes"))
+        faults.append(Fault("invalid_value", ("id",), "An id never changes."))
+    known = {key: value for key, value in _known(patch, Tenant).items() if key != "id"}
+    after = _merge(msgspec.to_builtins(tenant), known, Tenant)
+    try:
+        made = msgspec.convert(after, Tenant)
+    except msgspec.ValidationError:
+        faults += faults_in(after, Tenant)
     if faults:
         raise SettingsInvalid(faults)
-    after = _merge(msgspec.to_builtins(tenant), patch, Tenant)
-    try:
-        return msgspec.convert(after, Tenant)
-    except msgspec.ValidationError as error:
-        raise SettingsInvalid([fault_of(error)]) from None
+    return made
 
 
 def stored(tenant: Tenant) -> str:

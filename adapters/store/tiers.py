@@ -41,8 +41,7 @@ class TierInUse(Exception):
 
 def look_at_settings(before: Tenant, after: Tenant) -> None:
     """Raises TierRequired for new settings that the tier does not cover."""
-    changed = after.routing != before.routing or after.tier is not before.tier
-    if changed and not after.tier.covers(after.needs):
+    if after.routing != before.routing and not after.tier.covers(after.needs):
         raise TierRequired(after.id, after.needs, "Routing rules")
 
 
@@ -50,6 +49,8 @@ def look_at_things(database: Database, after: Tenant) -> None:
     """Raises TierInUse when the tenant has something that its new tier does not cover."""
     database.execute(_HOLD, (after.id,))
     things: list[str] = []
+    if not after.tier.covers(after.needs):
+        things.append("its routing rules (routing)")
     if not after.tier.covers(Tier.DEDICATED):
         senders = database.execute(_SENDERS, (after.id, NAMED)).fetchall()
         things += [f"the sender {sender}" for (sender,) in senders]

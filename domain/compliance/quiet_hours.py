@@ -19,7 +19,14 @@ from domain.message import Category, Quiet
 SEARCHED: Final = timedelta(days=8)
 """How far ahead a time outside of quiet hours is looked for: a message lives for seven days."""
 
-Clock = Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", examples=["21:00"])]
+Clock = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^([01]\d|2[0-3]):[0-5]\d$",
+        description="Hours and minutes, 00:00 to 23:59.",
+        examples=["21:00"],
+    ),
+]
 """An hour and minute of the day."""
 
 

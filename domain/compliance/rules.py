@@ -9,7 +9,16 @@ import msgspec
 from domain.compliance.quiet_hours import QuietHours, zone
 from domain.content_rules import Action
 
-TimeZone = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z][\w+/-]*$")]
+TimeZone = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=64,
+        pattern=r"^[A-Za-z][\w+/-]*$",
+        description="An IANA time zone.",
+        examples=["Europe/Copenhagen"],
+    ),
+]
 """An IANA time zone, such as Europe/Copenhagen."""
 
 MARKETING_NIGHT = QuietHours("21:00", "08:00")

@@ -88,7 +88,7 @@ CODES: Final[dict[str, str]] = {
     "sender_not_allowed": "The sender is not one that you may use.",
     "sender_not_numeric": (
         "Carriers in the recipient's country take numbers only: they replace or drop a sender with "
-        "letters. Name a number as the step's sender, or none."
+        "letters. Name a number as the step's sender."
     ),
     "sender_not_registered": (
         "The recipient's country takes only registered names as senders, and this one is not "

@@ -48,6 +48,10 @@ MAX_TEXT: Final = 20_000
 MAX_HTML: Final = 100_000
 MAX_SUBJECT: Final = 1000
 MAX_DATA: Final = 50
+MAX_DATA_TEXT: Final = 4096
+MAX_PARAMETER: Final = 1024
+"""Characters that one text of `data`, and one parameter of WhatsApp's, may come to: what a message
+may have that no template made."""
 MAX_ALL_PLACES: Final = 10_000
 """In all texts of a definition: each takes a hundred times the memory of the characters."""
 
@@ -210,9 +214,13 @@ class Compiled:
         tongue = Tongue(language, self.definition.time_zone)
         texts = _Texts(self._variables, values, tongue)
 
-        def filled(parts: Parts) -> str:
+        def filled(parts: Parts, most: int = MAX_TEXT) -> str:
             out: list[str] = []
             fill(parts, texts, values, out)
+            # Before it is put together: a small template makes megabytes of a long value, and
+            # whoever looks at them does so where all other messages wait.
+            if sum(map(len, out)) > most:
+                raise Faulty([Fault("rendered_too_long", (), CODES["rendered_too_long"])])
             return "".join(out)
 
         variants = {
@@ -235,22 +243,24 @@ class Compiled:
                     common = filled(bodies.text)
                     variants[channel] = msgspec.structs.replace(own, text=common)
         by_email = "email" in channels
-        content = Content(
+        return Content(
             text=text,
             subject=(
                 filled(bodies.subject)
                 if bodies.subject is not None and (by_email or "push" in channels)
                 else None
             ),
-            html=filled(bodies.html) if bodies.html is not None and by_email else None,
+            html=(
+                filled(bodies.html, 2 * MAX_HTML) if bodies.html is not None and by_email else None
+            ),
             template=self._provider_template(bodies, channels, filled),
-            data={key: filled(parts) for key, parts in bodies.data} if "push" in channels else {},
+            data=(
+                {key: filled(parts, MAX_DATA_TEXT) for key, parts in bodies.data}
+                if "push" in channels
+                else {}
+            ),
             variants=variants,
         )
-        long = len(content.text) > MAX_TEXT or len(content.html or "") > 2 * MAX_HTML
-        if long or any(len(one.text or "") > MAX_TEXT for one in variants.values()):
-            raise Faulty([Fault("rendered_too_long", (), CODES["rendered_too_long"])])
-        return content
 
     def _provider_template(
         self, bodies: _Bodies, channels: Collection[str], filled: Any
@@ -258,7 +268,7 @@ class Compiled:
         if bodies.whatsapp is None or "whatsapp" not in channels:
             return None
         name, language, parameters = bodies.whatsapp
-        lines = tuple(_one_line(filled(parts)) for parts in parameters)
+        lines = tuple(_one_line(filled(parts, MAX_PARAMETER)) for parts in parameters)
         return Template(name, language, lines)
 
     def _find(self, language: str) -> str | None:

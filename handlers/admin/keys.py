@@ -42,6 +42,10 @@ LONGEST_LIFE: Final = timedelta(days=3650)
 _KEY_ID: Final = re.compile("[0-9a-f]{1,32}")
 
 Note = Annotated[str, msgspec.Meta(max_length=LONGEST_NOTE)]
+Scopes = Annotated[
+    list[Scope],
+    msgspec.Meta(min_length=1, description="What the key may do, which is something."),
+]
 Expiry = Annotated[
     datetime, msgspec.Meta(tz=True, description="In the future, at most ten years ahead.")
 ]
@@ -54,7 +58,7 @@ class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tenant: TenantId
     note: Note = ""
     mode: Mode = Mode.LIVE
-    scopes: list[Scope] | None = None
+    scopes: Scopes | None = None
     expires_at: Expiry | None = None
 
 
@@ -62,7 +66,7 @@ class KeyChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What may be changed of a key; what is left out stays."""
 
     note: Note | None = None
-    scopes: list[Scope] | None = None
+    scopes: Scopes | None = None
     expires_at: Expiry | None = None
 
 

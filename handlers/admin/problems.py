@@ -18,7 +18,7 @@ OPERATOR_PROBLEMS: Final[dict[str, Kind]] = {
     "route_exists": Kind(
         409,
         "Route exists",
-        "There is a route of this name already: change it with PATCH, or remove it first.",
+        "There is a route of this name already: change that one, or remove it first.",
     ),
     "route_needed": Kind(
         409,
@@ -31,13 +31,13 @@ OPERATOR_PROBLEMS: Final[dict[str, Kind]] = {
     ),
     "tenant_not_found": Kind(404, "Tenant not found", "There is no tenant of this id."),
     "tenant_exists": Kind(
-        409, "Tenant exists", "There is a tenant of this id already: change it with PATCH."
+        409, "Tenant exists", "There is a tenant of this id already: change that one."
     ),
     "tier_in_use": Kind(
         409,
         "Tier in use",
-        "The tenant has senders, routes or adapters that the lower tier does not cover: `detail` "
-        "names them. Remove them first.",
+        "The tenant has senders, routes, routing rules or adapters that the lower tier does not "
+        "cover: `detail` names them. Remove them first.",
     ),
     "key_not_found": Kind(404, "Key not found", "There is no API key of this id."),
     "key_ended": Kind(
@@ -51,7 +51,8 @@ OPERATOR_PROBLEMS: Final[dict[str, Kind]] = {
         409,
         "Price exists",
         "There is another price for the same tenant, route, prefix and currency from the same "
-        "moment on: give this one another `valid_from`.",
+        "moment on: give this one another `valid_from`. Or the price that holds by then says the "
+        "same: nothing is to be added.",
     ),
     "price_needed": Kind(
         409,
@@ -74,7 +75,10 @@ OPERATOR_PROBLEMS: Final[dict[str, Kind]] = {
         "to the query.",
     ),
     "no_account": Kind(
-        404, "No account", "The tenant has no account: PUT /admin/v1/accounts/{tenant} opens one."
+        404,
+        "No account",
+        "The tenant has no account.",
+        remedy="`PUT /admin/v1/accounts/{tenant}` opens one.",
     ),
     "currency_fixed": Kind(
         409,
@@ -88,7 +92,7 @@ OPERATOR_PROBLEMS: Final[dict[str, Kind]] = {
     "carrier_exists": Kind(
         409,
         "Carrier exists",
-        "There is a carrier of this name already: change it with PATCH, or remove it first.",
+        "There is a carrier of this name already: change that one, or remove it first.",
     ),
     "carrier_invalid": Kind(
         422,

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from starlette.requests import Request
 
-from domain.faults import fault_of
+from domain.faults import fault_of, faults_in
 from handlers.api.problems import FieldError, Problem, pointer, validation_failed
 
 OPERATOR: Final = "operator"
@@ -63,15 +63,15 @@ async def json_object(request: Request, *, required: bool = True) -> dict[str, A
 
 
 async def body_of(request: Request, kind: type[T], *, required: bool = True) -> T:
-    """The body as a struct. Raises Problem."""
+    """The body as a struct. Raises Problem with every fault of its shape."""
     value = await json_object(request, required=required)
     try:
         return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        fault = fault_of(error)
-        raise validation_failed(
-            [FieldError(fault.code, fault.detail, pointer(fault.path))]
-        ) from None
+    except msgspec.ValidationError:
+        faults = faults_in(value, kind)
+    raise validation_failed(
+        [FieldError(fault.code, fault.detail, pointer(fault.path)) for fault in faults]
+    )
 
 
 def query_of(request: Request, kind: type[T]) -> T:

@@ -113,7 +113,9 @@ async def _take_once(services: Services, submission: Submission, key: str) -> Ac
         _count(services, order)
         await _list(services, message_id, order)
         return Acceptance(message_id, order, replayed=False)
-    # Another request with this key is under way, or one broke off before it was listed.
+    # Another request with this key is under way, or one broke off before it was listed. What the
+    # message says stays claimed: it is there, under this id.
+    draft.claim = None
     services.pipeline.give_back(draft)
     first = await _first_order(services, message_id)
     replay = _replay(message_id, first, fingerprint)
@@ -169,11 +171,11 @@ async def _admitted(services: Services, draft: Draft) -> MessageOrder:
     """The order, once it may be handed over; its times count from then.
 
     Raises the Problem of the layer that refuses it, `account_empty` when it has a price and the
-    tenant's account is empty, or `queue_full` or `carriers_down` when the message would wait too
-    long for its first step.
+    tenant's account has not got what it would set aside, or `queue_full` or `carriers_down` when
+    the message would wait too long for its first step.
     """
     order = await services.pipeline.admit(draft)
-    if order.mode is Mode.LIVE and services.penniless(order):
+    if order.mode is Mode.LIVE and services.penniless(draft.id, order):
         services.pipeline.give_back(draft)
         raise Problem("account_empty")
     try:

@@ -116,7 +116,8 @@ class EntryView(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of the timeline. `step` and `attempt` count from 1; what does not apply is absent.
 
     `late` marks a receipt that came after its step: proof of delivery still ends a message that
-    is under way, and changes nothing about one that has ended.
+    is under way, and changes nothing about one that has ended. `until` is when a message goes on
+    that waits for its time, or for the end of quiet hours.
     """
 
     at: Instant
@@ -138,10 +139,11 @@ class EntryView(msgspec.Struct, frozen=True, omit_defaults=True):
     route: RouteView | None = None
     callback: CallbackLine | None = None
     cost: CostView | None = None
+    until: Instant | None = None
 
 
 _OF_ENTRIES: Final = tuple(
-    name for name in EntryView.__struct_fields__ if name not in ("verdict", "callback")
+    name for name in EntryView.__struct_fields__ if name not in ("verdict", "callback", "until")
 )
 
 
@@ -312,7 +314,7 @@ def _timeline(order: MessageOrder, entries: Sequence[Entry]) -> list[EntryView]:
         )
         for verdict in order.verdicts
     ]
-    shown = [_entry(entry) for entry in entries]
+    shown = [_entry(entry, order) for entry in entries]
     first = 1 if shown and shown[0].event is Event.ACCEPTED else 0
     return [*shown[:first], *verdicts, *shown[first:]]
 
@@ -321,12 +323,21 @@ def _verdict(verdict: Verdict) -> VerdictView:
     return VerdictView(verdict.layer, verdict.outcome, verdict.code, verdict.detail)
 
 
-def _entry(entry: Entry) -> EntryView:
+def _entry(entry: Entry, order: MessageOrder) -> EntryView:
     shown = {name: getattr(entry, name) for name in _OF_ENTRIES}
     shown["failure"] = _failure(entry.failure)
     shown["route"] = route_view(entry.route)
     shown["cost"] = cost_view(entry.cost)
-    return EntryView(**shown)
+    return EntryView(**shown, until=_until(entry, order))
+
+
+def _until(entry: Entry, order: MessageOrder) -> datetime | None:
+    if entry.event is Event.SCHEDULED:
+        return order.send_at
+    if entry.event is Event.QUIET_HOURS and entry.channel is not None:
+        end = order.quiet_until(entry.channel, entry.at)
+        return None if end is None else min(end, order.expires_at)
+    return None
 
 
 def _told(telling: Telling) -> EntryView:

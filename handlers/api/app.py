@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from adapters.billing.desk import BillingDesk
 from adapters.retention.erasure import Erasures
 from adapters.wasm.upload.lifecycle import Lifecycle
+from domain.message import MessageOrder
 from domain.ports import (
     CascadeEngine,
     KeyRing,
@@ -94,6 +95,16 @@ class HermesApi(FastAPI):
         return self.openapi_schema
 
 
+def _penniless(
+    billing: BillingDesk | None, router: RoutesSteps
+) -> Callable[[str, MessageOrder], bool]:
+    if billing is None:
+        return lambda message_id, order: False
+    return lambda message_id, order: billing.cannot_pay(
+        order, lambda step: router.ways(message_id, order, step)
+    )
+
+
 def create_app(
     keys: KeyRing,
     log: MessageLog,
@@ -145,7 +156,7 @@ def create_app(
         ),
         router=router or AsItIs(),
         followed=callbacks.followed if callbacks is not None else lambda tenant: (),
-        penniless=billing.cannot_pay if billing is not None else lambda order: False,
+        penniless=_penniless(billing, router or AsItIs()),
         limiter=limiter or NoLimiter(),
         refused=refused,
     )

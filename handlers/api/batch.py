@@ -22,6 +22,7 @@ from handlers.api.messages import BODY_PROBLEMS
 from handlers.api.problems import Problem, engine_unavailable, store_unavailable
 from handlers.api.schemas import MAX_BATCH
 from handlers.api.services import Services
+from handlers.api.shares import Shares
 from handlers.api.tracing import Trace, trace_of
 
 _log: Final = logging.getLogger("hermes.api")
@@ -29,7 +30,7 @@ _log: Final = logging.getLogger("hermes.api")
 
 def add_routes(router: APIRouter, services: Services) -> None:
     """Serve the resource."""
-    places = asyncio.Semaphore(services.limits.batch_concurrency)
+    places = Shares(services.limits.batch_concurrency, services.limits.batch_share)
 
     async def send_batch(request: Request) -> Response:
         """Send up to 1,000 messages. `results` has one entry for each, in the same order.
@@ -42,9 +43,10 @@ def add_routes(router: APIRouter, services: Services) -> None:
         key = idempotency_key(request)
         principal = principal_of(request)
         trace = trace_of(request.headers)
+        share = places.of(principal.tenant)
 
         async def take(index: int, message: bytes) -> tuple[BatchItem, bool]:
-            async with places:
+            async with share:
                 return await _item(services, principal, trace, key, index, message)
 
         items = await asyncio.gather(

@@ -92,13 +92,24 @@ def parse(raw: bytes, model: type[Model]) -> Model:
     return body
 
 
+def decode(raw: bytes) -> Any:
+    """A body's JSON as plain values. Raises Problem for what is none by the letter, also where
+    pydantic lets it pass: NaN, 1e400."""
+    try:
+        return msgspec.json.decode(raw)
+    except msgspec.DecodeError as error:
+        raise Problem("malformed_json", str(error)) from None
+    except (UnicodeDecodeError, RecursionError):
+        raise Problem("malformed_json") from None
+
+
 def check_text(raw: bytes) -> None:
     """Raises Problem when valid JSON holds a NUL, which no store takes."""
     # The only form in which it can; the walk sorts out an escaped backslash.
     if b"\\u0000" in raw:
         errors = [
             FieldError("nul_character", "U+0000 is not allowed.", pointer(path))
-            for path in _with_nul(msgspec.json.decode(raw), ())
+            for path in _with_nul(decode(raw), ())
         ]
         if errors:
             raise validation_failed(errors)

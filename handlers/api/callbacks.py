@@ -47,12 +47,14 @@ from handlers.api.callback_shapes import (
 )
 from handlers.api.door import principal_of
 from handlers.api.problems import FieldError, Problem, validation_failed
+from handlers.api.shares import Shares
 
 MAX_BODY: Final = 16 * 1024
 _DEFAULT_LIMIT: Final = 50
 _MAX_LIMIT: Final = 500
 _TESTS: Final = 8
-"""Tests at a time, of all tenants: one may take ten seconds."""
+_TESTS_EACH: Final = 2
+"""Tests at a time, of all tenants and of each: one may take twenty seconds."""
 
 _ID: Final = {
     "name": "endpoint",
@@ -170,7 +172,7 @@ class PingEvent(msgspec.Struct, frozen=True):
 
 def add_routes(router: APIRouter, callbacks: Callbacks | None) -> None:
     """Serve the resource; every path is `not_found` where there are no `callbacks`."""
-    tests = asyncio.Semaphore(_TESTS)
+    tests = Shares(_TESTS, _TESTS_EACH)
 
     def ours() -> Callbacks:
         if callbacks is None:
@@ -287,7 +289,7 @@ def add_routes(router: APIRouter, callbacks: Callbacks | None) -> None:
             return _answer(CallbackTest(False, None, "the secret cannot be read: rotate it", 0.0))
         name = f"ping_{secrets.token_hex(12)}"
         event = PingEvent(PING, datetime.now(UTC), Ping(endpoint.id))
-        async with tests:
+        async with tests.of(endpoint.tenant):
             began = time.monotonic()
             status, error = None, None
             try:

@@ -12,14 +12,16 @@ from typing import Final, NamedTuple
 
 from domain.failures import POLICIES, Fault
 from domain.sandbox import SCRIPTS
+from domain.verdict import CODES as VERDICT_CODES
 from handlers.admin.problems import OPERATOR_PROBLEMS
 from handlers.api.problems import FIELD_ERRORS, PROBLEMS, Kind
 
-WHO: Final[dict[Fault, str]] = {
+WHO: Final[dict[Fault | None, str]] = {
     Fault.RECIPIENT: "recipient",
     Fault.SENDER: "you, who send",
     Fault.PROVIDER: "provider",
     Fault.HERMES: "Hermes",
+    None: "nobody",
 }
 
 _PASSING: Final = frozenset({429, 500, 503})
@@ -40,6 +42,74 @@ _REMEDIES: Final[dict[int, str]] = {
 }
 _LATER: Final = "Repeat after `Retry-After` seconds."
 _CORRECT: Final = "Correct the field and send again: nothing was accepted."
+FIELD_REMEDIES: Final[dict[str, str]] = {
+    "required": "Add the field.",
+    "unknown_field": "Take it out, or correct its name: the API's docs list the fields.",
+    "unknown_parameter": "Take it out, or correct its name: the API's docs list the parameters.",
+    "repeated_parameter": "Send it once.",
+    "wrong_type": "Send the JSON type that `detail` names: a number without quotation marks, say.",
+    "unknown_value": "Send one of the values that `detail` lists.",
+    "out_of_range": "Stay within the bound that `detail` names.",
+    "nul_character": "Take the character out; it mostly comes from a wrong encoding.",
+    "invalid_datetime": "Add the offset: `Z` for UTC, or as in `+02:00`.",
+    "no_recipient": "Add an address to `to`, under the name of its channel.",
+    "unknown_channel": "Use a channel that `detail` lists.",
+    "empty_plan": "Leave `plan` out, or add a step to it.",
+    "no_address_for_channel": "Add the address to `to`, or take the step out of the plan.",
+    "no_provider_for_channel": "Activate an adapter for the channel, ask whoever runs Hermes for "
+    "one, or take the step out.",
+    "no_route": "Ask whoever runs Hermes for a route there; `POST /v1/routes/explain` says why "
+    "there is none.",
+    "success_not_provable": "Ask for the level that `detail` names, or for none.",
+    "send_at_in_past": "Send a later time, or leave `send_at` out to send at once. Compare the "
+    "clocks and the offset.",
+    "send_at_too_far": "Hold the message back yourself, and send it when the time is within the "
+    "bound that `detail` names.",
+    "metadata_too_large": "Keep the rest on your side, under an id that metadata names.",
+    "unknown_time_zone": "Write it as in Europe/Copenhagen, or leave it out.",
+    "text_too_long": "Shorten the text, or split it into several messages.",
+    "too_many_segments": "Shorten the text; characters outside GSM 7 bit, such as emoji, make "
+    "segments of 67 characters of those of 153.",
+    "unfilled_placeholder": "Fill the place before you send, or use a template of Hermes.",
+    "link_shortened": "Link to a domain of your own.",
+    "link_not_allowed": "Link to an allowed host, or have the tenant's `content.links.hosts` "
+    "extended.",
+    "link_in_otp": "Take the link out of the text.",
+    "keyword": "Reword the text, or have the tenant's `content.keywords` changed.",
+    "unknown_template": "Make the template first, or correct the name.",
+    "unknown_template_version": "Name a version that there is, or leave it out for the active one.",
+    "content_and_template": "Take one of the two out.",
+    "variable_missing": "Send a value, or give the variable a default in the template.",
+    "unknown_variable": "Take it out, or correct its name.",
+    "sender_not_allowed": "Name another sender; one that is reserved or was rejected stays so.",
+    "sender_not_numeric": "Name a number as the step's sender; or none, if the tenant has no "
+    "default (`defaults.senders.sms`).",
+    "sender_not_registered": "Have the sender registered there and approved for the country, or "
+    "send from a number.",
+    "sender_not_for_country": "Have it approved for the country, or name another sender.",
+    "sender_not_approved": "Ask whoever runs Hermes to approve it, or name another sender.",
+    "opt_out_hint_missing": "Add how to end it to the text.",
+    "quiet_hours_outlast_ttl": "Give the message a longer `ttl`, or send it by day.",
+    "timeout_beyond_ttl": "Give the message a longer `ttl`, or its steps shorter timeouts.",
+    "not_a_number": "Write the number with + and country code: `+4520123456`.",
+    "number_too_short": "Look whether digits or the country code are missing.",
+    "number_too_long": "Look for digits too many, as the 0 that is left out behind the country "
+    "code.",
+    "unknown_country": "Look at the country code: a number of home is often written without.",
+    "invalid_number": "Ask the person for the number again: nobody can have this one.",
+    "not_a_mobile": "Ask for a mobile number, or use another channel.",
+    "invalid_push_token": "Send the token as the app has it from its push service.",
+    "push_too_large": "Shorten the text, or let the app fetch the rest.",
+    "invalid_email_address": "Ask the person for the address again.",
+}
+"""Of the errors in fields for which there is more to say than to correct the field."""
+_VERDICT_REMEDIES: Final[dict[str, str]] = {
+    "template_rendered": "Nothing.",
+    "plain_characters": "Nothing; the tenant's `content.encoding` decides.",
+    "quiet_hours": "Nothing: it goes by itself. Withdraw it if it will be too late; the tenant's "
+    "`compliance` has the hours.",
+    "time_zone_unknown": "Send `recipient.time_zone`, or set the tenant's `compliance.time_zone`.",
+}
 
 
 class Code(NamedTuple):
@@ -48,7 +118,7 @@ class Code(NamedTuple):
     code: str
     shown: str  # the status, or where the code stands
     meaning: str
-    fault: Fault
+    fault: Fault | None
     permanent: bool
     remedy: str
 
@@ -80,6 +150,13 @@ def sections() -> tuple[Section, ...]:
             tuple(_failures()),
         ),
         Section(
+            "Verdicts",
+            "What a layer found about a message that it let go: in the answer and in the timeline. "
+            "A verdict may also have the code of an error in a field, where a tenant's settings "
+            "only flag it, and `recipient_suppressed` where a channel was taken out of the plan.",
+            tuple(_verdicts()),
+        ),
+        Section(
             "Problems of the operators' API",
             "Besides those above.",
             tuple(_problems(OPERATOR_PROBLEMS)),
@@ -89,7 +166,7 @@ def sections() -> tuple[Section, ...]:
 
 def code_of(name: str) -> Code | None:
     """A code of the tenants' API; None when there is none of this name."""
-    for code in chain(_problems(PROBLEMS), _field_errors(), _failures()):
+    for code in chain(_problems(PROBLEMS), _field_errors(), _failures(), _verdicts()):
         if code.code == name:
             return code
     return None
@@ -106,7 +183,8 @@ def _problems(kinds: Mapping[str, Kind]) -> Iterator[Code]:
 
 def _field_errors() -> Iterator[Code]:
     for code, meaning in FIELD_ERRORS.items():
-        yield Code(code, "errors", meaning, Fault.SENDER, True, _CORRECT)
+        remedy = FIELD_REMEDIES.get(code, _CORRECT)
+        yield Code(code, "errors", meaning, Fault.SENDER, True, remedy)
 
 
 def _failures() -> Iterator[Code]:
@@ -114,6 +192,11 @@ def _failures() -> Iterator[Code]:
         yield Code(
             code.value, "failure", policy.meaning, policy.fault, policy.permanent, policy.remedy
         )
+
+
+def _verdicts() -> Iterator[Code]:
+    for code, meaning in VERDICT_CODES.items():
+        yield Code(code, "verdict", meaning, None, False, _VERDICT_REMEDIES[code])
 
 
 # As HTML
@@ -177,9 +260,11 @@ def page_of(code: Code) -> str:
 
 
 def _where(code: Code) -> str:
-    return {"errors": "In the errors of a problem", "failure": "A failure of an attempt"}.get(
-        code.shown, f"HTTP {code.shown}"
-    )
+    return {
+        "errors": "In the errors of a problem",
+        "failure": "A failure of an attempt",
+        "verdict": "A verdict of a layer",
+    }.get(code.shown, f"HTTP {code.shown}")
 
 
 def _html_cells(code: Code) -> tuple[str, tuple[str, ...]]:

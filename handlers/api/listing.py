@@ -51,6 +51,10 @@ class _Query(BaseModel):
     cursor: str | None = None
 
 
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
+
+
 class _Position(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     """Where a page ended: the last row's place in the order."""
 
@@ -135,8 +139,8 @@ def _parse(principal: Principal, parameters: QueryParams) -> MessageQuery:
         mode=mode,
         statuses=query.status,
         channel=query.channel,
-        created_after=_utc(query.created_after),
-        created_before=_utc(query.created_before),
+        created_after=None if query.created_after is None else _utc(query.created_after),
+        created_before=None if query.created_before is None else _utc(query.created_before),
         metadata=tuple(metadata),
         before=None if query.cursor is None else _position(query.cursor),
     )
@@ -154,8 +158,12 @@ def _parameter_fault(fault: Any, named: dict[str, Any]) -> FieldError:
     return FieldError(code, detail, parameter=name)
 
 
-def _utc(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment.astimezone(UTC)
+def _utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        # Of the first or the last day that can be written, in UTC before or behind it.
+        return _FIRST if moment.year == _FIRST.year else _LAST
 
 
 def _cursor(position: _Position) -> str:
@@ -171,7 +179,7 @@ def _position(cursor: str) -> tuple[datetime, str]:
         raise Problem("invalid_cursor") from None
     if position.created_at.tzinfo is None or not is_message_id(position.id):
         raise Problem("invalid_cursor")
-    return position.created_at.astimezone(UTC), position.id
+    return _utc(position.created_at), position.id
 
 
 def _parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from domain.message import MessageOrder
 from domain.ports import Principal
 from domain.sandbox import reaches
 from domain.tenancy import Scope
-from domain.timeline import Entry, Record
+from domain.timeline import Entry, Event, Record
 from handlers.api import body, operation
 from handlers.api.acceptance import Submission, accept, idempotency_key
 from handlers.api.answers import Cancellation, accepted_message, encode, message_view
@@ -194,8 +194,9 @@ async def _find(services: Services, principal: Principal, message_id: str) -> Fo
         return Found(*live, callbacks=row.callbacks, bill=row.bill)
     if row is None:
         raise Problem("message_not_found")
-    # Accepted, but its handler has not begun.
-    return Found(row.order, Record(row.status, [], channel=row.channel))
+    # Accepted, but its handler has not begun: this is the line that it begins with.
+    begun = [Entry(row.order.accepted_at, Event.ACCEPTED)]
+    return Found(row.order, Record(row.status, begun, channel=row.channel))
 
 
 def _may_see(principal: Principal, order: MessageOrder) -> bool:

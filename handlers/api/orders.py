@@ -24,6 +24,7 @@ from domain.message import (
 )
 from domain.mode import Mode
 from domain.ports import ProviderChoice
+from handlers.api.body import decode
 from handlers.api.problems import FieldError, pointer, validation_failed
 from handlers.api.schemas import ContentBody, MessageBody, StepBody
 
@@ -95,8 +96,9 @@ def later(order: MessageOrder, now: datetime) -> MessageOrder:
 
 
 def fingerprint_of(raw: bytes) -> str:
-    """A SHA-256 over the request's JSON; white space and the order of keys make no difference."""
-    canonical = msgspec.json.encode(msgspec.json.decode(raw), order="sorted")
+    """A SHA-256 over the request's JSON; white space and the order of keys make no difference.
+    Raises Problem for what is no JSON to the letter."""
+    canonical = msgspec.json.encode(decode(raw), order="sorted")
     return hashlib.sha256(canonical).hexdigest()
 
 

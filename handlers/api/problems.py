@@ -15,6 +15,7 @@ from starlette.responses import Response
 from domain.callback import MAX_ENDPOINTS
 from domain.channels import CHANNELS
 from domain.channels.plan import CODES as PLAN_CODES
+from domain.channels.whatsapp import MAX_TEXT
 from domain.compliance.senders import CODES as SENDER_CODES
 from domain.content_rules import CODES as CONTENT_CODES
 from domain.failures import Fault
@@ -91,7 +92,6 @@ PROBLEMS: Final[dict[str, Kind]] = {
         405,
         "Method not allowed",
         "The `Allow` header lists the methods that this path knows.",
-        fault=Fault.PROVIDER,
     ),
     "message_not_found": Kind(
         404,
@@ -115,7 +115,8 @@ PROBLEMS: Final[dict[str, Kind]] = {
         422,
         "Validation failed",
         "`errors` lists the faults, each with a code, a JSON Pointer into the body or the name of "
-        "the query parameter, and a sentence. Nothing was accepted.",
+        "the query parameter, and a sentence. Addresses, plan and content are looked at once every "
+        "field has its shape: more faults may come then. Nothing was accepted.",
     ),
     "invalid_idempotency_key": Kind(
         400,
@@ -125,8 +126,8 @@ PROBLEMS: Final[dict[str, Kind]] = {
     "content_refused": Kind(
         422,
         "Content refused",
-        "Your account's content rules refuse the message: `errors` lists every rule that does, and "
-        "where. Nothing was accepted.",
+        "Your account's content rules refuse the message: `errors` lists every rule that does, "
+        "what it found (of one rule in one text, the first 20), and where. Nothing was accepted.",
     ),
     "compliance_refused": Kind(
         422,
@@ -174,8 +175,9 @@ PROBLEMS: Final[dict[str, Kind]] = {
     "quota_exceeded": Kind(
         429,
         "Daily quota exceeded",
-        "Your account's messages of the day, from midnight UTC on, are used up. Nothing was "
-        "accepted. `Retry-After` leads to the next day.",
+        "Your account's messages of the day, which ends at midnight UTC, are used up; on the day "
+        "when the quota is set, those from then on count. Nothing was accepted. `Retry-After` "
+        "leads to the next day.",
     ),
     "suppression_not_found": Kind(
         404,
@@ -230,8 +232,9 @@ PROBLEMS: Final[dict[str, Kind]] = {
         402,
         "Account empty",
         "The message may come to cost something, and the account has not enough money or credit "
-        "for any that does. `GET /v1/account` shows it; messages are accepted again within seconds "
-        "of a payment. What has no price is accepted all the same.",
+        "for the cheapest of its routes that have a price. `GET /v1/account` shows it; messages "
+        "are accepted again within seconds of a payment. What has no price is accepted all the "
+        "same.",
     ),
     "account_not_found": Kind(
         404,
@@ -389,6 +392,11 @@ FIELD_ERRORS: Final[dict[str, str]] = {
     ),
     **PLAN_CODES,
     **{code: text for rules in CHANNELS.values() for code, text in rules.codes.items()},
+    # Of a channel, and of the tenant's rules for another one.
+    "text_too_long": (
+        f"A WhatsApp text has more than {MAX_TEXT:,} characters, or an SMS more segments than the "
+        "tenant's rules allow (`content.max_segments`): `detail` says which."
+    ),
 }
 """The codes inside the `errors` of `validation_failed`."""
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from domain.channels import CHANNELS, AddressProblem, SenderProblem
-from domain.message import Category, MessageOrder
+from domain.message import Category, MessageOrder, Step
 from domain.numbering.number import facts
 from domain.routing.explanation import Asked, Explanation
 from domain.routing.question import NoRoute
@@ -78,6 +78,10 @@ class RoutesSteps(Protocol):
     def order(self, message_id: str, order: MessageOrder) -> MessageOrder:
         """The message with its providers in order. Raises NoRoute."""
 
+    def ways(self, message_id: str, order: MessageOrder, step: Step) -> tuple[str, ...] | None:
+        """What price lists call the carriers or adapters that a step may take; None where that is
+        not known."""
+
 
 class AsItIs:
     """Where there is no router: the order that the message came with."""
@@ -85,6 +89,10 @@ class AsItIs:
     def order(self, message_id: str, order: MessageOrder) -> MessageOrder:
         """See `RoutesSteps`."""
         return order
+
+    def ways(self, message_id: str, order: MessageOrder, step: Step) -> tuple[str, ...] | None:
+        """See `RoutesSteps`."""
+        return None
 
 
 class NothingToExplain:

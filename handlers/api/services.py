@@ -34,7 +34,8 @@ def utc_now() -> datetime:
 class Limits:
     """Bounds of the API; sizes in bytes, times in seconds.
 
-    `batch_concurrency` bounds the messages that all batches together hand over at a time.
+    `batch_concurrency` bounds the messages that all batches together hand over at a time, and
+    `batch_share` those of one tenant: where its messages have to wait, others' do not.
     `repeat_patience` is how long a repeated request waits for the first one's answer.
     `probe_timeout` bounds each check of /readyz.
     """
@@ -42,6 +43,7 @@ class Limits:
     message_body: int = 64 * 1024
     batch_body: int = 5_000_000
     batch_concurrency: int = 64
+    batch_share: int = 32
     repeat_patience: float = 2.0
     probe_timeout: float = 2.0
 
@@ -124,6 +126,6 @@ class Services:
     pipeline: Pipeline = field(default_factory=_bare_pipeline)
     router: RoutesSteps = field(default_factory=AsItIs)
     followed: Callable[[str], tuple[str, ...]] = lambda tenant: ()
-    penniless: Callable[[MessageOrder], bool] = lambda order: False
+    penniless: Callable[[str, MessageOrder], bool] = lambda message_id, order: False
     limiter: Limiter = field(default_factory=NoLimiter)
     refused: Refused = uncounted

@@ -27,7 +27,7 @@ from adapters.templates.store import (
     Version,
 )
 from domain.channels import CHANNELS
-from domain.faults import fault_of
+from domain.faults import faults_in
 from domain.templates.definition import TEMPLATE_NAME, Definition, Faulty, compiled
 from domain.tenancy import Scope
 from handlers.api import body, operation
@@ -311,14 +311,14 @@ def add_routes(router: APIRouter, templates: TemplateResource | None) -> None:
 
 
 def _parse(raw: bytes, model: type[T]) -> T:
-    """A definition's JSON. Raises Problem; of the faults of its shape, msgspec tells the first."""
+    """A definition's JSON. Raises Problem with every fault of its shape."""
     body.check_text(raw)
     try:
         return msgspec.json.decode(raw, type=model)
-    except msgspec.ValidationError as error:
-        fault = fault_of(error)
+    except msgspec.ValidationError:
+        faults = faults_in(body.decode(raw), model)
         raise validation_failed(
-            [FieldError(fault.code, fault.detail, pointer(fault.path))]
+            [FieldError(fault.code, fault.detail, pointer(fault.path)) for fault in faults]
         ) from None
     except msgspec.DecodeError as error:
         raise Problem("malformed_json", str(error)) from None

@@ -50,7 +50,8 @@ class UsageReport(msgspec.Struct, frozen=True):
 class AccountView(msgspec.Struct, frozen=True):
     """An account, in decimal text. `balance` has taken off what is charged, and `reserved`, which
     may still be given back. It may be overdrawn by `credit`; null for one without a limit. `empty`
-    says that messages are refused until something is paid in."""
+    says that there is not even enough for the cheapest message that has a price: all that have one
+    are refused until something is paid in."""
 
     tenant: str
     currency: str
@@ -194,7 +195,7 @@ def account_view(state: AccountState) -> AccountView:
         balance=text(state.balance),
         reserved=text(state.reserved),
         credit=None if terms.credit is None else text(terms.credit),
-        empty=terms.empty,
+        empty=state.empty,
     )
 
 

@@ -51,7 +51,7 @@ class Compliance:
         country = None if number is None else facts(number).country
         flags: list[str] = []
         faults: list[FieldError] = []
-        self._check_senders(order, rules, country, faults, flags)
+        self._check_senders(draft, country, faults, flags)
         if order.category is Category.MARKETING:
             if not self._marketing_mail:
                 _check_mail(order)
@@ -66,23 +66,32 @@ class Compliance:
 
     def _check_senders(
         self,
-        order: MessageOrder,
-        rules: ComplianceRules,
+        draft: Draft,
         country: str | None,
         faults: list[FieldError],
         flags: list[str],
     ) -> None:
+        order, policy = draft.order, draft.tenant.compliance.senders
         for index, step in enumerate(order.plan):
             if step.sender is None or step.channel != "sms":
                 continue
-            finding = self._senders.value.check(order.tenant, step.sender, country, rules.senders)
+            finding = self._senders.value.check(order.tenant, step.sender, country, policy)
             if finding is None:
                 continue
             if finding.action is Action.REFUSE:
-                where = f"/plan/{index}/sender"
-                faults.append(FieldError(finding.code, SENDER_CODES[finding.code], where))
+                faults.append(_refused_sender(draft, index, step.sender, finding.code))
             else:
                 flags.append(finding.code)
+
+
+def _refused_sender(draft: Draft, index: int, sender: str, code: str) -> FieldError:
+    """The fault of a step's sender, where the request has it or else leaves it to the tenant."""
+    plan, detail = draft.body.plan, SENDER_CODES[code]
+    if plan is not None and plan[index].sender is not None:
+        return FieldError(code, detail, f"/plan/{index}/sender")
+    where = "/to/sms" if plan is None else f"/plan/{index}"
+    default = f" `{sender}` is your account's default: its setting `defaults.senders.sms`."
+    return FieldError(code, detail + default, where)
 
 
 def _check_mail(order: MessageOrder) -> None:

@@ -38,7 +38,8 @@ class ContentLayer:
         if content is not order.content:
             draft.order = msgspec.structs.replace(order, content=content)
         if findings:
-            places = ", ".join(f"{finding.code} in {finding.field}" for finding in findings)
+            named = dict.fromkeys(f"{finding.code} in {finding.field}" for finding in findings)
+            places = ", ".join(named)
             outcome = Outcome.PASS if content is order.content else Outcome.CHANGE
             return Verdict("content", outcome, findings[0].code, places)
         return _PASS if content is order.content else _ECONOMICAL

@@ -32,7 +32,7 @@ from handlers.webhooks.limits import WebhookLimits
 from handlers.webhooks.routes import Webhooks
 from infra.operator_key import operator_key
 from infra.processes.adapters import adapters, lifecycle, metrics
-from infra.processes.callbacks import managing
+from infra.processes.callback_api import managing
 from infra.processes.directory import PATHS
 from infra.processes.directory import directory as directory_api
 from infra.processes.layers import checking
@@ -42,11 +42,15 @@ from infra.processes.serving import AsgiApp, beside, main
 from infra.processes.suppression import suppressing, tidying
 from infra.settings import Settings
 
+_LIST_LINGER = 0.020
+"""Seconds for which the listing of a message waits for others to be written with. Restate has the
+message by then and works on it; the answer to the tenant waits."""
+
 
 @asynccontextmanager
 async def api(settings: Settings) -> AsyncIterator[AsgiApp]:
     """The API's application with everything that it uses."""
-    log = SqliteMessageLog(settings.database, places(settings))
+    log = SqliteMessageLog(settings.database, places(settings), linger=_LIST_LINGER)
     sections = Sections(settings.database)
     directory = Directory(settings.database, sections)
     prices = PriceLists(sections)
@@ -56,7 +60,7 @@ async def api(settings: Settings) -> AsyncIterator[AsgiApp]:
     quotas = Quotas(settings.database)
     rate = Rate(quotas)
     refused = refusals()
-    engine = RestateIngress(settings.restate.ingress)
+    engine = RestateIngress(*settings.restate.ingresses, direct=settings.restate.direct)
     pressure = PoolPressure(
         settings.pool_urls, operator_key(settings), longest=settings.backpressure.queue_wait
     )
@@ -119,7 +123,7 @@ async def api(settings: Settings) -> AsyncIterator[AsgiApp]:
                     ours,
                     webhooks.seen,
                     unread,
-                    more=(refused, AccountCollector(lambda: prices.terms.value)),
+                    more=(refused, AccountCollector(prices.all_empty)),
                 ),
                 suppressions,
                 routing,

@@ -1,4 +1,4 @@
-"""Callbacks to tenants as the processes have them."""
+"""Callbacks to tenants, as the endpoint tells them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from adapters.store.sections import Sections
 from adapters.telemetry.callbacks import CallbackTelemetry
 from adapters.wasm.store.registry import SECRETS_KEY
 from adapters.wasm.store.sealing import Sealer, load_key
-from handlers.api.callbacks import Callbacks
 from infra.settings import Settings
 
 
@@ -47,7 +46,7 @@ async def telling(
     endpoints = follow(sections, sealed_with)
     store = EndpointStore(settings.database, sealed_with)
     events = EventStore(settings.database, linger=0.05)
-    ingress = RestateIngress(settings.restate.ingress)
+    ingress = RestateIngress(*settings.restate.ingresses)
 
     async def disable(endpoint: str, because: str) -> None:
         await asyncio.to_thread(store.disable, endpoint, because)
@@ -63,31 +62,4 @@ async def telling(
         await asyncio.gather(sweeping, return_exceptions=True)
         await waker.close()
         await ingress.close()
-        await events.close()
-
-
-@asynccontextmanager
-async def managing(
-    settings: Settings, sections: Sections, ingress: RestateIngress
-) -> AsyncIterator[Callbacks]:
-    """The tenants' changes to their endpoints."""
-    sealed_with = sealer(settings)
-    endpoints = follow(sections, sealed_with)
-    events = EventStore(settings.database)
-    sender = CallbackSender(
-        settings.database, allow_private=settings.callbacks.allow_private_addresses
-    )
-    waker = Waker(ingress.wake_callbacks)
-    try:
-        yield Callbacks(
-            endpoints,
-            EndpointStore(settings.database, sealed_with),
-            events,
-            sender,
-            waker,
-            settings.callbacks.allow_private_addresses,
-        )
-    finally:
-        await waker.close()
-        await sender.close()
         await events.close()

@@ -179,6 +179,19 @@ async def test_a_body_that_cannot_be_read_is_refused(world, body, status, code):
     assert world.nothing_happened()
 
 
+NO_NUMBERS = {"nan": "NaN", "infinity": "-Infinity", "beyond_a_double": "1e400"}
+
+
+@pytest.mark.parametrize("number", NO_NUMBERS.values(), ids=NO_NUMBERS)
+@pytest.mark.parametrize("nul", ["", r"\u0000"], ids=["plain", "with_a_nul"])
+async def test_what_only_some_take_for_json_is_refused_with_a_key_too(world, number, nul):
+    values = f'{{"n": {number}, "t": "{nul}"}}'
+    body = f'{{"to": {{"sms": "+4520123456"}}, "template": {{"name": "x", "variables": {values}}}}}'
+    answer = await world.post(body.encode(), headers={"Idempotency-Key": "once"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed_json")
+    assert world.nothing_happened()
+
+
 @pytest.mark.parametrize(("body", "code", "pointer"), FAULTS.values(), ids=FAULTS)
 async def test_a_fault_is_named_and_pointed_at(world, body, code, pointer):
     answer = await world.post(json.dumps(body).encode())

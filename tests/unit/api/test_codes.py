@@ -109,6 +109,34 @@ def test_every_code_says_what_it_means_and_what_to_do(code):
     assert code.remedy.endswith(".")
 
 
+@pytest.mark.parametrize("code", codes.FIELD_REMEDIES)
+def test_what_to_do_is_said_of_codes_that_there_are(code):
+    assert code in FIELD_ERRORS
+
+
+def test_every_code_of_a_verdict_is_documented():
+    documented = {code.code for code in ALL}
+    for source in sources():
+        for node in ast.walk(source):
+            called = node.func if isinstance(node, ast.Call) else None
+            if isinstance(called, ast.Name) and called.id == "Verdict" and len(node.args) > 2:
+                code = node.args[2]
+                if isinstance(code, ast.Constant):
+                    assert code.value in documented
+
+
+def test_a_code_of_two_layers_tells_of_both():
+    meaning = FIELD_ERRORS["text_too_long"]
+    assert "SMS" in meaning
+    assert "WhatsApp" in meaning
+
+
+def test_a_method_that_is_not_there_is_the_callers_fault():
+    code = codes.code_of("method_not_allowed")
+    assert code is not None
+    assert codes.WHO[code.fault] == "you, who send"
+
+
 def test_a_code_stands_for_one_thing():
     names = [code.code for code in ALL]
     assert len(names) == len(set(names))

@@ -1,12 +1,14 @@
 """GET and DELETE of one message: its story, and its withdrawal."""
 
+import base64
+import json
 from datetime import timedelta
 
 import msgspec
 import pytest
 
 from domain.failures import Failure, FailureCode
-from domain.message import Level
+from domain.message import Level, Quiet
 from domain.timeline import Entry, Event, Record, Status
 from handlers.api.answers import EntryView
 from tests.unit.api.conftest import MESSAGE
@@ -127,7 +129,36 @@ async def test_a_message_whose_handler_has_not_begun_shows_its_row(world):
     world.engine.begins = False
     message_id = await sent(world)
     view = (await world.get(f"/v1/messages/{message_id}")).json()
-    assert (view["status"], story(view)) == ("processing", [])
+    accepted = {"at": "2026-05-01T12:00:00Z", "event": "accepted"}
+    assert (view["status"], story(view)) == ("processing", [accepted])
+
+
+async def test_no_line_changes_its_place_when_the_handler_begins(world):
+    world.engine.begins = False
+    message_id = await sent(world)
+    before = (await world.get(f"/v1/messages/{message_id}")).json()["timeline"]
+    order = world.engine.held[message_id]
+    begun = [Entry(order.accepted_at, Event.ACCEPTED), Entry(world.clock.now, Event.STEP, 1, "sms")]
+    world.engine.live[message_id] = (order, Record(Status.PROCESSING, begun, channel="sms"))
+    after = (await world.get(f"/v1/messages/{message_id}")).json()["timeline"]
+    assert (after[: len(before)], len(after)) == (before, len(before) + 1)
+
+
+async def test_what_waits_says_until_when(world):
+    message_id = await sent(world, send_at="2026-05-01T15:00:00+02:00", ttl=7200)
+    order, _ = world.engine.live[message_id]
+    quiet = Quiet(world.clock.now - timedelta(hours=1), world.clock.now + timedelta(hours=1))
+    outlasting = Quiet(quiet.end, quiet.end + timedelta(days=1))
+    order = msgspec.structs.replace(order, quiet=(quiet, outlasting))
+    waits = [
+        Entry(world.clock.now, Event.SCHEDULED),
+        Entry(world.clock.now, Event.QUIET_HOURS, channel="sms"),
+        Entry(quiet.end, Event.QUIET_HOURS, channel="sms"),
+    ]
+    world.engine.live[message_id] = (order, Record(Status.SCHEDULED, waits))
+    view = (await world.get(f"/v1/messages/{message_id}")).json()
+    until = ["2026-05-01T13:00:00Z", "2026-05-01T13:00:00Z", view["expires_at"]]
+    assert [entry["until"] for entry in story(view)] == until
 
 
 async def test_a_message_that_is_not_listed_yet_shows_what_restate_knows(world):
@@ -195,6 +226,7 @@ def test_the_timeline_shows_all_that_the_core_knows_but_what_is_its_own():
     only_for_the_core = {"receipt_id"}  # tells a repeated receipt from a new one
     assert view.pop("verdict") is None  # of the order
     assert view.pop("callback") is None  # of the endpoints
+    assert view.pop("until") is None  # of the order
     assert view == {name: core[name] for name in core if name not in only_for_the_core}
 
 
@@ -239,6 +271,16 @@ class TestListing:
         assert await self.ids(
             world, "?created_after=2026-05-01T12:01:00Z&created_before=2026-05-01T14:03:00%2B02:00"
         ) == [five[2], five[1]]
+
+    async def test_the_first_and_the_last_moment_that_can_be_written(self, world, five):
+        first, last = "0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-14:00"
+        assert await self.ids(world, f"?created_after={first}&created_before={last}") == five[::-1]
+        assert await self.ids(world, f"?created_after={last}") == []
+        assert await self.ids(world, f"?created_before={first}") == []
+        for moment, page in (("0001-01-01T00:00:00+14:00", []), (last, five[::-1])):
+            position = json.dumps([moment, five[0]]).encode()
+            cursor = base64.urlsafe_b64encode(position).decode().rstrip("=")
+            assert await self.ids(world, f"?cursor={cursor}") == page
 
     async def test_a_summary_tells_the_outcome(self, world, five):
         await end(world, five[0], Status.FAILED, TIMEOUT)

@@ -11,7 +11,9 @@ from domain.ids import is_message_id
 from domain.message import Category, DeliveryPolicy, Level
 from domain.timeline import Status
 from handlers.api.problems import PROBLEMS
-from tests.unit.api.conftest import MESSAGE
+from handlers.api.services import Limits
+from tests.unit.api.conftest import BOB, MESSAGE
+from tests.waiting import eventually
 
 BOTH = {
     "to": {"email": "Anna@EXAMPLE.com", "sms": "+4520123456"},
@@ -340,6 +342,28 @@ class TestBatch:
             results = answer.json()["results"]
             assert results[0]["problem"]["code"] == "store_unavailable"
             assert [list(one) for one in results[1:]] == [["message"], ["message"]]
+
+    async def test_a_tenant_whose_messages_have_to_wait_leaves_room_for_others(
+        self, world, monkeypatch
+    ):
+        start, goes_on, waiting = world.engine.start, asyncio.Event(), 0
+
+        async def held_up(message_id, order, **options):
+            nonlocal waiting
+            if order.tenant == "alice":
+                waiting += 1
+                await goes_on.wait()
+            return await start(message_id, order, **options)
+
+        monkeypatch.setattr(world.engine, "start", held_up)
+        slow = asyncio.create_task(world.batch([MESSAGE] * 200))
+        await eventually(lambda: waiting == Limits().batch_share)
+        async with asyncio.timeout(5):
+            answer = await world.batch([MESSAGE, MESSAGE], key=BOB)
+        assert answer.json()["accepted"] == 2
+        assert waiting == Limits().batch_share
+        goes_on.set()
+        assert (await slow).json()["accepted"] == 200
 
     async def test_the_documentation_does_not_promise_that_503_took_nothing(self, world):
         document = (await world.get("/openapi.json")).json()

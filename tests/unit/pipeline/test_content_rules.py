@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from domain.content_rules import (
     CODES,
+    MOST_FINDINGS,
     Action,
     ContentRules,
     Encoding,
@@ -174,7 +175,7 @@ def test_which_hosts_a_text_leads_to(text: str, hosts: list[str]):
             ContentRules(links=LinkRules(hosts=())),
             "www.x.example",
             "otp",
-            [("link_not_allowed", "refuse", "text")],
+            [("link_not_allowed", "refuse", "text"), ("link_in_otp", "flag", "text")],
         ),
     ],
 )
@@ -290,6 +291,58 @@ PIECES = [
     " ",
     "é",
 ]
+
+
+EVERYTHING = {
+    "links": (
+        HOSTS,
+        "https://a.example https://b.example/x https://shop.example https://a.example/y",
+        [("link_not_allowed", "a.example"), ("link_not_allowed", "b.example")],
+    ),
+    "shorteners": (
+        ContentRules(),
+        "bit.ly/1 or t.co/2",
+        [("link_shortened", "bit.ly"), ("link_shortened", "t.co")],
+    ),
+    "both rules of a link": (
+        HOSTS,
+        "bit.ly/1",
+        [("link_not_allowed", "bit.ly"), ("link_shortened", "bit.ly")],
+    ),
+    "places": (
+        ContentRules(),
+        "Hi {{name}}, at %s",
+        [
+            ("unfilled_placeholder", "character 4 begins {{name}}"),
+            ("unfilled_placeholder", "character 17 begins %s"),
+        ],
+    ),
+    "words": (
+        WORDS,
+        "Casino! Free  money, casino",
+        [("keyword", "casino"), ("keyword", "free  money")],
+    ),
+}
+
+
+@pytest.mark.parametrize(("rules", "text", "findings"), EVERYTHING.values(), ids=EVERYTHING)
+def test_everything_that_is_refused_is_told(rules, text, findings):
+    checked = check(rules, Content(text), Category.TRANSACTIONAL, SMS)
+    assert [(finding.code, finding.detail) for finding in checked.findings] == findings
+
+
+@pytest.mark.parametrize("text", ["https://mine.example bit.ly/x", "bit.ly/x"])
+@pytest.mark.parametrize("strict", ["shorteners", "otp"])
+def test_a_link_that_is_flagged_hides_none_that_is_refused(text, strict):
+    others = {"shorteners": Action.FLAG, "otp": Action.FLAG}
+    rules = ContentRules(links=LinkRules(**{**others, strict: Action.REFUSE}))
+    code = {"shorteners": "link_shortened", "otp": "link_in_otp"}[strict]
+    assert (code, "refuse", "text") in found(rules, text, category=Category.OTP)
+
+
+def test_a_rule_is_told_a_bounded_number_of_times():
+    text = " ".join(f"https://h{n}.example" for n in range(1000))
+    assert len(found(HOSTS, text)) == MOST_FINDINGS
 
 
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=5), max_size=20).map("".join))

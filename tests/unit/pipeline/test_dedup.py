@@ -6,17 +6,21 @@ import asyncio
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from adapters.store.database import connect
 from adapters.store.recent_content import RecentContent
 from domain.mode import Mode
+from handlers.api.app import create_app
 from handlers.api.codes import code_of
 from handlers.api.problems import Problem
 from handlers.api.services import OwnServices
 from handlers.pipeline.dedup import Dedup
 from handlers.pipeline.layers import in_order
+from tests.fakes import FakeEngine, FakeKeys, FakeLog
 from tests.unit.pipeline.conftest import NOW
 
 KEY = b"k" * 32
@@ -34,7 +38,7 @@ class Known:
 
 
 @asynccontextmanager
-async def pipelines(where: Path | str, known: Known | None = None, count: int = 1):
+async def pipelines(where: Path | str, known: Any = None, count: int = 1):
     """Pipelines of as many processes."""
     recent = [RecentContent(where) for _ in range(count)]
     known = known or Known("msg_1")
@@ -111,6 +115,31 @@ async def test_a_request_that_is_repeated_under_its_key_is_no_duplicate(draft, w
         pipeline.give_back(repeated)
         with pytest.raises(Problem, match="duplicate_content"):
             await pipeline.admit(draft(message_id="msg_2", dedup=MINUTE))
+
+
+async def test_a_repeated_request_that_is_overtaken_leaves_the_content_claimed(where, monkeypatch):
+    engine = FakeEngine()
+    start = engine.start
+
+    async def behind_its_twin(message_id, order, **options):
+        await start(message_id, order, **options)
+        return await start(message_id, order, **options)
+
+    monkeypatch.setattr(engine, "start", behind_its_twin)
+
+    async def known(message: str) -> bool:
+        return message in engine.held
+
+    message = {"to": {"sms": "+4520123456"}, "content": {"text": "Hello"}, "dedup": MINUTE}
+    async with pipelines(where, known) as (pipeline,):
+        app = create_app(FakeKeys({"key": "acme"}), FakeLog(), engine, pipeline=pipeline)
+        transport, headers = httpx.ASGITransport(app), {"Authorization": "Bearer key"}
+        async with httpx.AsyncClient(transport=transport, base_url="http://hermes") as client:
+            repeated = {**headers, "Idempotency-Key": "once"}
+            first = await client.post("/v1/messages", json=message, headers=repeated)
+            assert (first.status_code, first.headers["idempotent-replayed"]) == (202, "true")
+            again = await client.post("/v1/messages", json=message, headers=headers)
+    assert (again.status_code, again.json()["code"]) == (409, "duplicate_content")
 
 
 async def test_of_many_at_once_in_several_processes_one_passes(draft, where):

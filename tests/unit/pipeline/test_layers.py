@@ -109,7 +109,6 @@ async def test_characters_that_became_plain_are_a_change(draft):
             ["sender_not_approved"],
         ),
         ("+4520123456", None, {"compliance": {"senders": "refuse"}}, []),
-        (US, None, {"defaults": {"senders": {"sms": "Acme"}}}, ["sender_not_numeric"]),
         (US, sms("12345"), {"defaults": {"senders": {"sms": "Acme"}}}, []),
     ],
 )
@@ -120,6 +119,22 @@ async def test_senders_by_country(draft, to, plan, settings, errors):
         assert await refused(message) == ("compliance_refused", pointers)
     else:
         await pipeline().admit(message)
+
+
+@pytest.mark.parametrize(
+    ("plan", "pointer"),
+    [(None, "/to/sms"), ([{"channel": "sms"}], "/plan/0")],
+    ids=["without a plan", "with a step that names none"],
+)
+async def test_a_default_sender_is_told_with_its_setting(draft, plan, pointer):
+    settings = {"defaults": {"senders": {"sms": "Acme"}}}
+    message = draft(settings, to={"sms": US}, **({"plan": plan} if plan else {}))
+    with pytest.raises(Problem) as told:
+        await pipeline().admit(message)
+    (error,) = told.value.details.errors
+    assert (error.code, error.pointer) == ("sender_not_numeric", pointer)
+    assert "`Acme`" in error.detail
+    assert "`defaults.senders.sms`" in error.detail
 
 
 async def test_a_tenants_sender_goes_where_a_step_names_none(draft):

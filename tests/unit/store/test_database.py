@@ -38,6 +38,11 @@ def tables(where: Path | str) -> set[str]:
 
 
 @pytest.fixture
+def where(new_where: Path | str) -> Path | str:
+    return new_where
+
+
+@pytest.fixture
 def database(where: Path | str) -> Path | str:
     connection = connect(where)
     connection.execute("CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT UNIQUE NOT NULL)")

@@ -94,6 +94,18 @@ async def test_an_end_that_is_written_again_changes_nothing(log: SqliteMessageLo
     assert await ids(log) == ["a"]
 
 
+async def test_the_first_end_stays(log: SqliteMessageLog):
+    """A process that was stopped during an attempt goes on when its successor has ended it."""
+    order = an_order()
+    await log.accepted("a", order)
+    first = an_ending()
+    await log.ended("a", order, first)
+    await log.ended("a", order, an_ending(Status.FAILED, "email"))
+    row = await log.get("a")
+    assert row is not None
+    assert (row.record, row.status, row.channel) == (first, first.status, first.channel)
+
+
 async def test_a_scheduled_message_starts(log: SqliteMessageLog):
     order = an_order(send_at=NOON + timedelta(days=1))
     await log.accepted("a", order)

@@ -88,6 +88,25 @@ def test_a_loader_that_fails_keeps_the_old_value_and_is_tried_again(where, secti
     until(lambda: section.value == ("acme", "globex"), within=2)
 
 
+def test_a_section_that_cannot_be_read_is_not_the_fault_of_another_ones_change(
+    where, sections, caplog
+):
+    def load(database):
+        if names(database):
+            raise ValueError("no")
+
+    broken, section = sections.register("broken", load), sections.register("tenants", names)
+    add(where, "acme", section="broken")
+    for tenants in (["acme", "globex"], ["acme", "globex", "initech"]):
+        add(where, tenants[-1])
+        section.refresh()
+        assert section.value == tuple(tenants)
+    with pytest.raises(ValueError, match="no"):
+        broken.refresh()
+    logged = [record for record in caplog.records if record.exc_info]
+    assert len(logged) == 1, "once, not twice a second for ever"
+
+
 def test_a_section_that_is_slow_to_read_holds_no_other_up(where, sections, monkeypatch):
     go = threading.Event()
     go.set()

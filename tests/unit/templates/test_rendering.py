@@ -454,11 +454,31 @@ def test_what_no_channel_of_the_plan_carries_is_not_rendered():
     )
 
 
-def test_a_text_that_nobody_could_carry_is_refused():
-    made = template("{{a}}" * 50, {"a": {"max_length": 2000}})
+LONG = "{{a}}" * 200
+TOO_LONG = {
+    # a place of many texts, and a channel that carries it
+    "text": ({"text": LONG}, "email"),
+    "subject": ({"subject": LONG}, "email"),
+    "html": ({"html": LONG}, "email"),
+    "data": ({"data": {f"key{number}": LONG for number in range(49)}}, "push"),
+    "parameters": (
+        {"whatsapp": {"name": "x", "language": "en", "parameters": [LONG] * 49}},
+        "whatsapp",
+    ),
+    "variant": ({"variants": {"push": {"text": LONG}}}, "push"),
+}
+
+
+@pytest.mark.parametrize(("wording", "channel"), TOO_LONG.values(), ids=TOO_LONG)
+def test_what_nobody_could_carry_is_refused_before_it_is_put_together(wording: Any, channel: str):
+    """On the event loop: 20 MB of parameters took 166 ms."""
+    wording = {"text": "x", **wording}
+    made = template(variables={"a": {"max_length": 2000}}, languages={"en": wording})
     values = made.values({"a": "x" * 2000}, WHERE)
+    began = time.thread_time()
     with pytest.raises(Faulty) as refused:
-        made.render("en", values, ("email",))
+        made.render("en", values, (channel,))
+    assert time.thread_time() - began < 0.05
     assert [fault.code for fault in refused.value.faults] == ["rendered_too_long"]
 
 

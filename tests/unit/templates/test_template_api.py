@@ -26,7 +26,6 @@ from handlers.api.template_limits import LARGE, TemplateLimits
 from handlers.api.templates import TemplateResource
 from handlers.pipeline.layers import in_order
 from tests.fakes import FakeEngine, FakeKeys, FakeLog
-from tests.postgres import postgres, postgres_server, where  # noqa: F401
 
 KEY, OTHER = "key-of-acme", "key-of-globex"
 DEFINITION = {
@@ -79,7 +78,7 @@ class Api:
 
 
 @pytest.fixture
-async def api(where: Path | str) -> AsyncIterator[Api]:  # noqa: F811
+async def api(where: Path | str) -> AsyncIterator[Api]:
     for tenant in ("acme", "globex"):
         create_tenant(where, tenant)
     sections = Sections(where)
@@ -272,13 +271,13 @@ DEFINITIONS = [
     ({"languages": {}, "default_language": "en"}, "/definition/languages", "too_short"),
     (
         {"languages": {"en": {}}, "default_language": "en"},
-        "/definition/languages/-/text",
+        "/definition/languages/en/text",
         "required",
     ),
     ({**DEFINITION, "layout": 1}, "/definition/layout", "unknown_field"),
     (
         {**DEFINITION, "variables": {"name": {"type": "emoji"}}},
-        "/definition/variables/-/type",
+        "/definition/variables/name/type",
         "unknown_value",
     ),
     (changed("{{nobody}}"), "/definition/languages/en/text", "undeclared_variable"),
@@ -299,6 +298,22 @@ async def test_a_definition_that_is_refused(api: Api, definition: Any, pointer: 
         found = [(e["pointer"], e["code"]) for e in answer.json()["errors"]]
         assert (pointer, code) in found, found
     assert (await api.call("GET")).json()["data"] == []
+
+
+NO_JSON = [
+    rb'{"name": "\u0000"',
+    rb'{"name": "\u0000", "definition": NaN}',
+    b'{"name": "\\u0000 \xff"}',
+    rb'{"name": "\u0000", "definition": ' + b"[" * 50_000,
+]
+
+
+@pytest.mark.parametrize("body", NO_JSON, ids=["broken off", "no number", "no UTF-8", "too deep"])
+@pytest.mark.parametrize("path", ["", "/visit/versions"])
+async def test_a_body_with_a_nul_that_is_no_json(api: Api, path: str, body: bytes):
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    answer = await api.client.post(f"/v1/templates{path}", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed_json")
 
 
 @pytest.mark.parametrize("name", ["", "Visit", "a b", "../x", "x" * 65, "é"])

@@ -13,7 +13,6 @@ from adapters.store.sections import Sections
 from adapters.templates.store import Library, TemplateStore, TooMany, UnknownVersion, follow
 from adapters.templates.versions import Key, Versions
 from domain.templates.definition import Compiled, Definition
-from tests.postgres import postgres, postgres_server, where  # noqa: F401
 from tests.waiting import eventually
 
 
@@ -149,14 +148,14 @@ async def test_a_version_that_does_not_exist_is_looked_for_once():
 
 
 @pytest.fixture
-def sections(where):  # noqa: F811
+def sections(where):
     sections = Sections(where)
     yield sections
     sections.close()
 
 
 @pytest.fixture
-def store(where) -> TemplateStore:  # noqa: F811
+def store(where) -> TemplateStore:
     return TemplateStore(where)
 
 

@@ -115,6 +115,9 @@ REFUSED = {
         "POST", "keys", {"tenant": "acme", "scopes": ["fly"]}, 422, "validation_failed",
         "/scopes/0",
     ),
+    "key_without_scopes": (
+        "POST", "keys", {"tenant": "acme", "scopes": []}, 422, "validation_failed", "/scopes",
+    ),
     "key_of_the_past": (
         "POST", "keys", {"tenant": "acme", "expires_at": "2020-01-01T00:00:00Z"}, 422,
         "validation_failed", "/expires_at",

@@ -127,7 +127,8 @@ async def test_a_tier_is_not_taken_from_under_it(operator, own):
     assert (await operator("PATCH", "tenants/acme", {"tier": "dedicated"}))[0] == 200
     status, problem = await operator("PATCH", "tenants/acme", {"tier": "shared"})
     if own[1] == "tenants/acme":
-        assert (status, problem["code"]) == (403, "tier_required")
+        assert (status, problem["code"]) == (409, "tier_in_use")
+        assert "routing rules" in problem["detail"]
         # In one change the rules may go with the tier.
         both = {"tier": "shared", "routing": None}
         assert (await operator("PATCH", "tenants/acme", both))[0] == 200
