@@ -35,17 +35,12 @@ def audit(
     if not page["entries"]:
         console().print("No changes.", style="quiet")
         return
-    table = plain_table("when", "who", "tenant", "what", "which", "how")
+    table = plain_table("when", "who", "tenant", "what")
     for line in page["entries"]:
-        subject = "" if line["subject"] == line["tenant"] else line["subject"]
-        table.add_row(
-            day(line["at"]),
-            Text(line["actor"]),
-            Text(line["tenant"] or "all"),
-            Text(line["action"], style="strong"),
-            Text(subject),
-            _how(line["detail"]),
-        )
+        subject = "" if line["subject"] == line["tenant"] else f" {line['subject']}"
+        how = _how(line["detail"])
+        what = Text.assemble((line["action"], "strong"), subject, "\n" if how else "", how)
+        table.add_row(day(line["at"]), Text(line["actor"]), Text(line["tenant"] or "all"), what)
     console().print(table)
     if page["next_cursor"]:
         say(f"More: hermes audit --cursor {page['next_cursor']}", "quiet")
@@ -56,17 +51,17 @@ def _how(detail: Json) -> Text:
     before, after = detail.get("before"), detail.get("after")
     if not isinstance(before, dict) or not isinstance(after, dict):
         said = after if isinstance(after, dict) else detail
-        return Text(", ".join(f"{key} {_short(value)}" for key, value in said.items() if value))
-    return Text(
-        ", ".join(
-            f"{key} {_short(before.get(key))} → {_short(after.get(key))}"
-            for key in {**before, **after}
-        )
-    )
+        told = [f"{key} {_short(value)}" for key, value in said.items() if value]
+    else:
+        changes = {
+            key: (_short(before.get(key)), _short(after.get(key))) for key in {**before, **after}
+        }
+        told = [f"{key} {old} → {new}" for key, (old, new) in changes.items() if old != new]
+    return Text(", ".join(told), style="quiet")
 
 
 def _short(value: Any) -> str:
-    if value is None:
+    if value in (None, "", [], {}):
         return "none"
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         value = " ".join(value)

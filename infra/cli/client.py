@@ -6,7 +6,7 @@ import http.client
 import json
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import click
@@ -16,6 +16,16 @@ from infra.local.demo_keys import DEMO_TENANTS, key_file, read_demo_keys
 from infra.local.running import find_running
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+_NEXT: Final = {
+    "no_account": "To open one: hermes accounts set TENANT CURRENCY",
+    "tenant_exists": "To change it: hermes tenants set TENANT KEY=VALUE",
+    "route_exists": "To change it: hermes routes set NAME KEY=VALUE",
+    "carrier_exists": "To change it: hermes carriers set NAME KEY=VALUE",
+    "template_exists": "To add a version: hermes templates publish NAME FILE",
+}
+"""The command that helps, where the API's answer leaves that to whoever asked."""
 
 
 class ApiError(click.ClickException):
@@ -36,6 +46,8 @@ class ApiError(click.ClickException):
             return cls(f"The API answered {status}: {body[:200].decode(errors='replace')}")
         said = problem.get("detail") or problem.get("title") or "no reason given"
         lines = [f"{said} ({problem.get('code', status)})"]
+        if command := _NEXT.get(str(problem.get("code"))):
+            lines.append(f"  {command}")
         for error in problem.get("errors") or ():
             where = error.get("pointer") or error.get("parameter") or ""
             what = error.get("detail") or error.get("code") or ""
@@ -157,11 +169,25 @@ def with_api(command: Command) -> Command:
 
 
 def load_settings() -> settings.Settings:
-    """The settings. Raises a ClickException that names what is wrong in them."""
+    """The settings. Raises a ClickException that names what is wrong in them, and where they are
+    used, one that says why a secret is not there."""
+    return _loaded(lambda: settings.load_for_command(_not_there))
+
+
+def load_settings_of_processes() -> settings.Settings:
+    """The settings as the processes read them, with every secret. Raises ClickException."""
+    return _loaded(settings.load)
+
+
+def _loaded(load: Callable[[], settings.Settings]) -> settings.Settings:
     try:
-        return settings.load()
+        return load()
     except settings.ConfigurationError as error:
         raise click.ClickException(f"The settings are wrong:\n{error}") from None
+
+
+def _not_there(why: str) -> click.ClickException:
+    return click.ClickException(f"A secret of the settings is needed here: {why}")
 
 
 def default_base() -> str:

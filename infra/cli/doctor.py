@@ -8,10 +8,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 import psutil
@@ -25,6 +26,7 @@ from infra.local.demo_keys import DEMO_TENANTS, key_file, read_demo_keys
 from infra.local.ports import HOST, Ports, holder, in_use
 from infra.local.running import Running, find_running
 from infra.local.stack import ROOT, StackError, restate_server
+from infra.local.started import FRONT, Started, find_started
 from infra.operator_key import known_operator_key
 
 _OLDEST_PYTHON = (3, 11)
@@ -32,6 +34,8 @@ _OLDEST_NODE = 18
 _PACKAGES = ("restate-server", "restate", "restatectl")
 _LITTLE_SPACE = 2 * 1024**3
 _NO_SPACE = 200 * 1024**2
+_SERVED = {"endpoint": "Message", "pool": "SmsDelivery"}
+"""A service of each process that serves some."""
 
 
 class Verdict(str, Enum):
@@ -93,32 +97,81 @@ def examine(root: Path = ROOT) -> Iterator[Finding]:
     for package in _PACKAGES:
         yield check_package(root, package)
     yield check_server_binary(root)
-    try:
-        settings = configuration.load()
-    except configuration.ConfigurationError as error:
-        yield Finding(
-            "settings",
-            Verdict.FAIL,
-            "; ".join(str(error).splitlines()),
-            "mend hermes.toml or the HERMES_… variables",
-        )
+    settings, wrong = _settings()
+    if settings is None:
+        yield wrong
         return
-    yield Finding("settings", Verdict.OK, "hermes.toml and the environment are sound")
-    yield check_space(settings.data_dir)
-    yield check_unsubscribing(settings)
     running = find_running(settings.data_dir)
+    started = None if running else find_started(Ports.of(settings), settings.data_dir)
+    yield _softened(wrong) if running or started else wrong
+    yield check_space(settings.data_dir)
+    yield check_unsubscribing(settings, running)
     if running:
         yield Finding("stack", Verdict.OK, f"hermes up runs as process {running.pid}")
+        yield from check_ports(running.ports, running)
+        yield from _check_stack(running.ports, settings)
+    elif started:
+        yield check_started(started)
+        yield from check_front(started)
+        yield from _check_processes(started, settings)
     else:
         yield Finding("stack", Verdict.WARN, "is not running", "hermes up (or make run)")
-    ports = running.ports if running else Ports.of(settings)
-    yield from check_ports(ports, running)
-    if running:
-        yield check_http("restate", ports.ingress, "/restate/health")
-        yield check_deployments(ports)
-        yield check_http("api", ports.api, "/readyz")
-        yield check_carriers(f"http://{HOST}:{ports.pool}", known_operator_key(settings) or "")
-    yield check_keys(settings.data_dir)
+        yield from check_ports(Ports.of(settings), None)
+    if not started:
+        yield check_keys(settings.data_dir)
+
+
+def _settings() -> tuple[configuration.Settings | None, Finding]:
+    """The settings, None when they are wrong, and how they are."""
+    advice = "mend hermes.toml or the HERMES_… variables"
+    try:
+        found = "hermes.toml and the environment are sound"
+        return configuration.load(), Finding("settings", Verdict.OK, found)
+    except configuration.ConfigurationError as error:
+        wrong = Finding("settings", Verdict.FAIL, "; ".join(str(error).splitlines()), advice)
+    try:
+        # Without the secrets that this shell does not have there is still much to look at.
+        settings = configuration.load_for_command(configuration.ConfigurationError)
+    except configuration.ConfigurationError:
+        return None, wrong
+    return settings, wrong
+
+
+def _softened(finding: Finding) -> Finding:
+    """What is wrong in this shell does not trouble processes that run."""
+    if finding.verdict is Verdict.OK:
+        return finding
+    advice = "what runs has it; a process that this shell starts would not"
+    return replace(finding, verdict=Verdict.WARN, advice=advice)
+
+
+def _check_stack(ports: Ports, settings: configuration.Settings) -> Iterator[Finding]:
+    logs = settings.data_dir / "logs"
+    yield check_http("restate", f"http://{HOST}:{ports.ingress}", "/restate/health", logs)
+    yield check_deployments(ports)
+    yield check_http("api", f"http://{HOST}:{ports.api}", "/readyz", logs)
+    yield _check_carriers_at(f"http://{HOST}:{ports.pool}", settings, logs)
+
+
+def _check_processes(started: Started, settings: configuration.Settings) -> Iterator[Finding]:
+    """Of what was started one by one, each part where the settings say that it is."""
+    for ingress in settings.restate.ingresses:
+        yield check_http("restate", ingress, "/restate/health")
+    yield check_services(settings.restate.admin)
+    if "api" in started.names:
+        yield check_http("api", f"http://{HOST}:{started.ports.api}", "/readyz")
+    for pool in settings.pool_urls:
+        yield _check_carriers_at(pool, settings)
+
+
+def _check_carriers_at(
+    pool: str, settings: configuration.Settings, logs: Path | None = None
+) -> Finding:
+    try:
+        key = known_operator_key(settings) or ""
+    except configuration.ConfigurationError as error:
+        return Finding("carriers", Verdict.WARN, f"not looked at: {error}", "set it in this shell")
+    return check_carriers(pool, key, logs)
 
 
 def check_python(version: tuple[int, ...]) -> Finding:
@@ -187,16 +240,54 @@ def check_space(data_dir: Path) -> Finding:
     return Finding("disk", Verdict.OK, found)
 
 
-def check_unsubscribing(settings: configuration.Settings) -> Finding:
+def check_unsubscribing(
+    settings: configuration.Settings, running: Running | None = None
+) -> Finding:
     """The unsubscribe links in marketing mails lead to us, from wherever they are read."""
     if settings.unsubscribing_works:
         return Finding("unsubscribing", Verdict.OK, f"links lead to {settings.webhooks_url}")
-    found = f"links in mails lead to {settings.webhooks_url}, which nobody outside reaches"
+    leads_to = settings.webhooks_url
+    if running is not None and settings.public_url is None:
+        # The stack may have been given other ports than the settings say.
+        leads_to = f"http://{settings.api.host}:{running.ports.api}"
+    found = f"links in mails lead to {leads_to}, which nobody outside reaches"
     if not settings.callbacks.allow_private_addresses:
         found += ": marketing by e-mail is refused"
     return Finding(
         "unsubscribing", Verdict.WARN, found, "before production: public_url = https://…"
     )
+
+
+def check_started(started: Started) -> Finding:
+    """Our processes run without `hermes up`."""
+    here = [name for name in FRONT if name in started.names]
+    found = f"{', '.join(here)} run here, started one by one"
+    missing = [name for name in FRONT if name not in started.names]
+    if not missing:
+        return Finding("stack", Verdict.OK, found)
+    modules = ", ".join(f"python -m infra.processes.{name}" for name in missing)
+    return Finding(
+        "stack",
+        Verdict.WARN,
+        f"{found}; {', '.join(missing)} not",
+        f"start what no other machine runs: {modules}",
+    )
+
+
+def check_front(started: Started) -> Iterator[Finding]:
+    """No stranger holds the port of one of our processes. Those of the simulators, which are not
+    for production, are anybody's."""
+    strangers = [name for name in FRONT if name not in started.names]
+    taken = [(n, port) for n, port in started.ports if n in strangers and in_use(port)]
+    for name, port in taken:
+        yield Finding(
+            f"port {port}",
+            Verdict.FAIL,
+            f"({name}) is in use by {holder(port)}",
+            f"stop it, or set HERMES_{name.upper()}__PORT",
+        )
+    if not taken:
+        yield Finding("ports", Verdict.OK, f"{len(started.names)} held by our processes")
 
 
 def check_ports(ports: Ports, running: Running | None) -> Iterator[Finding]:
@@ -223,18 +314,22 @@ def check_ports(ports: Ports, running: Running | None) -> Iterator[Finding]:
         yield Finding("ports", Verdict.OK, found)
 
 
-def check_http(name: str, port: int, path: str) -> Finding:
-    """A component of the running stack answers 200."""
-    status, body = _get(port, path)
+def check_http(name: str, base: str, path: str, logs: Path | None = None) -> Finding:
+    """A component that runs answers 200; `logs` is where it writes its log, if that is known."""
+    status, body = _get(base + path)
     if status == 200:
-        return Finding(name, Verdict.OK, f"answers at http://{HOST}:{port}")
-    found = f"http://{HOST}:{port}{path}: " + (f"{status} {body[:120]!r}" if status else body)
-    return Finding(name, Verdict.FAIL, found, f"look into .hermes/logs/{name}.log")
+        return Finding(name, Verdict.OK, f"answers at {base}")
+    found = f"{base}{path}: " + (f"{status} {body[:120]!r}" if status else body)
+    return Finding(name, Verdict.FAIL, found, _look(logs, name))
+
+
+def _look(logs: Path | None, name: str) -> str:
+    return f"look into {logs / f'{name}.log' if logs else f'the log of {name}'}"
 
 
 def check_deployments(ports: Ports) -> Finding:
     """Restate knows the handlers of both processes that serve some."""
-    status, body = _get(ports.admin, "/deployments")
+    status, body = _get(f"http://{HOST}:{ports.admin}/deployments")
     try:
         known = {one.get("uri", "").rstrip("/") for one in json.loads(body)["deployments"]}
     except (ValueError, KeyError, AttributeError, TypeError):
@@ -253,13 +348,39 @@ def check_deployments(ports: Ports) -> Finding:
     return Finding("deployments", Verdict.OK, "endpoint and pool are registered")
 
 
-def check_carriers(pool: str, key: str) -> Finding:
+def check_services(admin: str) -> Finding:
+    """Restate knows the handlers of endpoint and pool, under whatever address they have there."""
+    status, body = _get(f"{admin}/deployments")
+    try:
+        known = {
+            service["name"]
+            for deployment in json.loads(body)["deployments"]
+            for service in deployment["services"]
+        }
+    except (ValueError, KeyError, AttributeError, TypeError):
+        found = f"admin at {admin} answers {status or body}"
+        return Finding("deployments", Verdict.FAIL, found, "is restate-server there?")
+    missing = [name for name, service in _SERVED.items() if service not in known]
+    if missing:
+        return Finding(
+            "deployments",
+            Verdict.FAIL,
+            f"not registered: {', '.join(missing)}",
+            "restate deployments register ADDRESS (for the pool, with --use-http1.1)",
+        )
+    return Finding("deployments", Verdict.OK, "endpoint and pool are registered")
+
+
+def check_carriers(pool: str, key: str, logs: Path | None = None) -> Finding:
     """Every carrier of the bind pool is bound, and none is kept from working."""
     client = PoolClient(pool, key)
     try:
         carriers = client.carriers()
     except ApiError as error:
-        return Finding("carriers", Verdict.FAIL, error.message, "look into .hermes/logs/pool.log")
+        return Finding("carriers", Verdict.FAIL, error.message, _look(logs, "pool"))
+    except (KeyError, TypeError):
+        found = f"{pool} does not answer as a bind pool"
+        return Finding("carriers", Verdict.FAIL, found, "set pool.port to where the pool listens")
     finally:
         client.close()
     if not carriers:
@@ -319,11 +440,14 @@ def _output(command: list[str]) -> str | None:
     return done.stdout
 
 
-def _get(port: int, path: str) -> tuple[int, str]:
+def _get(url: str) -> tuple[int, str]:
     """Status and body; status 0 and the reason when there is no answer."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=3)
+    parts = urlsplit(url)
+    tls = parts.scheme == "https"
+    connect = http.client.HTTPSConnection if tls else http.client.HTTPConnection
+    connection = connect(parts.hostname or HOST, parts.port, timeout=3)
     try:
-        connection.request("GET", path, headers={"Accept": "application/json"})
+        connection.request("GET", parts.path, headers={"Accept": "application/json"})
         response = connection.getresponse()
         return response.status, response.read().decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 import sys
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.table import Table
@@ -12,9 +15,13 @@ from rich.text import Text
 
 from infra.cli.client import ApiClient, with_api
 from infra.cli.console import as_json, console, print_json, seconds, status_style
+from infra.cli.follow import TERMINAL
 from infra.cli.follow import follow as follow_message
+from infra.cli.pairs import Pair
 from infra.cli.timeline import Timeline
 
+_MOST: Final = 500
+_LONGEST_STATUS: Final = len("processing")
 _STATUSES = ("scheduled", "processing", "sent", "delivered", "failed", "expired", "canceled")
 
 
@@ -31,7 +38,18 @@ def messages() -> None:
 @click.option(
     "--mode", type=click.Choice(("live", "test")), help="Live or test ones [what the key sends]."
 )
-@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True)
+@click.option(
+    "--metadata",
+    type=Pair(),
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Only those with this label; once for each.",
+)
+@click.option(
+    "--created-after", metavar="TIME", help="Created then or later: 2026-01-31T09:00:00+01:00."
+)
+@click.option("--created-before", metavar="TIME", help="Created before.")
+@click.option("--limit", type=click.IntRange(1, _MOST), default=20, show_default=True)
 @click.option("--cursor", help="Where the page before ended.")
 @as_json
 @with_api
@@ -40,12 +58,26 @@ def list_messages(
     statuses: tuple[str, ...],
     channel: str | None,
     mode: str | None,
+    metadata: tuple[tuple[str, str], ...],
+    created_after: str | None,
+    created_before: str | None,
     limit: int,
     cursor: str | None,
     json_output: bool,
 ) -> None:
     """List the newest messages."""
-    page = api.list(status=statuses, channel=channel, mode=mode, limit=limit, cursor=cursor)
+    labels: dict[str, list[str]] = {}
+    for key, value in metadata:
+        labels.setdefault(f"metadata.{key}", []).append(value)
+    filters: dict[str, Any] = {
+        "status": statuses,
+        "channel": channel,
+        "mode": mode,
+        **labels,
+        "created_after": created_after,
+        "created_before": created_before,
+    }
+    page = api.list(**filters, limit=limit, cursor=cursor)
     if json_output:
         print_json(page)
         return
@@ -54,8 +86,9 @@ def list_messages(
         out.print("No messages.", style="quiet")
         return
     table = Table(box=None, pad_edge=False, header_style="quiet", show_edge=False)
-    table.add_column("id", no_wrap=True)
-    table.add_column("status", no_wrap=True)
+    # Where there is no room for all, the id is what `--json` has, too.
+    table.add_column("id", no_wrap=True, overflow="ellipsis", min_width=8)
+    table.add_column("status", no_wrap=True, min_width=_LONGEST_STATUS)
     table.add_column("channel", no_wrap=True)
     table.add_column("created", no_wrap=True)
     table.add_column("took", justify="right", no_wrap=True)
@@ -64,8 +97,7 @@ def list_messages(
         table.add_row(*_row(message))
     out.print(table)
     if page.get("next_cursor"):
-        same = "" if mode is None else f"--mode {mode} "
-        more = f"\nMore: hermes messages list {same}--cursor {page['next_cursor']}"
+        more = f"\nMore: hermes messages list {_said(filters)}--cursor {page['next_cursor']}"
         out.print(more, style="quiet", soft_wrap=True)
 
 
@@ -103,14 +135,35 @@ def cancel(api: ApiClient, message_id: str, json_output: bool) -> None:
         )
 
 
-def watch(api: ApiClient, message_id: str, json_output: bool) -> None:
-    """Show a message's timeline as it happens; exit code 1 when it did not get through."""
+def watch(
+    api: ApiClient, message_id: str, json_output: bool, *, patience: float = math.inf
+) -> None:
+    """Show a message's timeline as it happens; exit code 1 when it did not get through.
+
+    One that rests for more than `patience` seconds is shown until it does.
+    """
     out = console(sys.stderr) if json_output else console()
-    ended = follow_message(message_id, api.get, out)
+    seen = follow_message(message_id, api.get, out, patience=patience)
     if json_output:
-        print_json(ended)
-    if ended.get("status") not in ("sent", "delivered"):
+        print_json(seen)
+    if seen.get("status") in TERMINAL - {"sent", "delivered"}:
         sys.exit(1)
+
+
+def _said(filters: Mapping[str, Any]) -> str:
+    """The filters as they are given to the command again, for a shell."""
+    options: list[str] = []
+    for name, given in filters.items():
+        for value in given if isinstance(given, (list, tuple)) else [given]:
+            if value is None:
+                continue
+            label = name.removeprefix("metadata.")
+            options += (
+                ["--metadata", f"{label}={value}"]
+                if label != name
+                else [f"--{name.replace('_', '-')}", str(value)]
+            )
+    return "".join(f"{shlex.quote(option)} " for option in options)
 
 
 def _row(message: dict[str, Any]) -> tuple[Text, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -11,22 +11,10 @@ from infra.cli.client import ApiClient, with_api
 from infra.cli.console import as_json, console, print_json
 from infra.cli.durations import Duration
 from infra.cli.messages import watch as watch_message
+from infra.cli.pairs import Pair
 
-
-class _Pair(click.ParamType):
-    """NAME=VALUE."""
-
-    name = "name=value"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        if isinstance(value, tuple):
-            return value
-        name, separator, rest = str(value).partition("=")
-        if not (name and separator and rest):
-            self.fail(f"{value!r} is not NAME=VALUE", param, ctx)
-        return name, rest
+_PATIENCE: Final = 60.0
+"""How long a message may wait for its time, or for quiet hours, before `--watch` leaves it."""
 
 
 class _Plan(click.ParamType):
@@ -74,7 +62,7 @@ class _ProviderTemplate(click.ParamType):
 @click.option(
     "--to",
     "recipients",
-    type=_Pair(),
+    type=Pair(),
     multiple=True,
     required=True,
     metavar="CHANNEL=ADDRESS",
@@ -83,7 +71,7 @@ class _ProviderTemplate(click.ParamType):
 @click.option("--text", help="The text, for every channel.")
 @click.option("--template", metavar="NAME", help="One of your templates, instead of a text.")
 @click.option(
-    "--set", "values", type=_Pair(), multiple=True, metavar="NAME=VALUE",
+    "--set", "values", type=Pair(), multiple=True, metavar="NAME=VALUE",
     help="A value for one of its variables.",
 )  # fmt: skip
 @click.option("--language", help="In which language, such as da-DK [the template's default].")
@@ -98,12 +86,12 @@ class _ProviderTemplate(click.ParamType):
     "--parameter", "parameters", multiple=True, help="What fills its gaps, in their order."
 )
 @click.option(
-    "--data", type=_Pair(), multiple=True, metavar="NAME=VALUE", help="For the app, with a push."
+    "--data", type=Pair(), multiple=True, metavar="NAME=VALUE", help="For the app, with a push."
 )
 @click.option(
     "--sender",
     "senders",
-    type=_Pair(),
+    type=Pair(),
     multiple=True,
     metavar="CHANNEL=SENDER",
     help="Who the recipient sees: sms=ACME, email=shop@example.com.",
@@ -122,7 +110,7 @@ class _ProviderTemplate(click.ParamType):
     help="What to do when nobody can know whether an attempt was sent.",
 )
 @click.option("--callback", metavar="URL", help="Where to tell of the message's end.")
-@click.option("--metadata", type=_Pair(), multiple=True, metavar="NAME=VALUE")
+@click.option("--metadata", type=Pair(), multiple=True, metavar="NAME=VALUE")
 @click.option("--idempotency-key", help="Sending again with the same key sends nothing again.")
 @click.option("--watch", is_flag=True, help="Show the timeline as it happens.")
 @as_json
@@ -199,7 +187,7 @@ def send(
     }
     accepted = api.send(message, idempotency_key=idempotency_key)
     if watch:
-        watch_message(api, accepted["id"], json_output)
+        watch_message(api, accepted["id"], json_output, patience=_PATIENCE)
     elif json_output:
         print_json(accepted)
     else:

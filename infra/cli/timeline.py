@@ -106,6 +106,7 @@ class TimelineReader:
     _began: datetime = field(init=False)
     _steps: int = field(init=False)
     _ended: bool = field(init=False, default=False)
+    _expected: Json | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._began = _time(self.message["created_at"])
@@ -129,15 +130,19 @@ class TimelineReader:
             yield self.line(passed)
 
     def _with_route(self, entry: Json) -> Iterator[Line]:
-        """The entry's line, and beside it why its route was chosen: before the attempt, after the
-        step."""
-        route = entry.get("route")
-        chosen = self.line({"at": entry["at"], "event": "route", "route": route}) if route else None
-        if chosen is not None and entry.get("event") != "step":
-            yield chosen
+        """The entry's line, and before an attempt's why its route was chosen.
+
+        A step's own choice is what acceptance expected: the attempt's, which is made when it is
+        handed over, stands in its place.
+        """
+        if entry.get("event") == "step":
+            self._expected = entry.get("route")
+        elif entry.get("event") in _HANDED_OVER:
+            choice = entry.get("route") or self._expected
+            self._expected = None
+            if choice:
+                yield self.line({"at": entry["at"], "event": "route", "route": choice})
         yield self.line(entry)
-        if chosen is not None and entry.get("event") == "step":
-            yield chosen
 
     def line(self, entry: Json) -> Line:
         """The next entry's line."""
@@ -229,14 +234,34 @@ def route(message: Json) -> Text:
     return drawn
 
 
+def rests_until(message: Json) -> datetime | None:
+    """When a message goes on that waits for its time or for the end of quiet hours; None when it
+    waits for neither, or does not say."""
+    if message.get("status") == "scheduled":
+        send_at = message.get("send_at")
+        return _time(send_at) if send_at else None
+    happened = [e for e in message.get("timeline") or () if e.get("event") != "callback"]
+    if happened and happened[-1].get("event") == "quiet_hours" and happened[-1].get("until"):
+        return _time(happened[-1]["until"])
+    return None
+
+
+def clock(moment: datetime) -> str:
+    """A time by the clock of whoever reads it, with its zone."""
+    return f"{moment.astimezone():%d %b %H:%M:%S %Z}"
+
+
 def waiting_for(message: Json, now: datetime) -> str:
     """What a message that is under way waits for at the time `now`, as a sentence."""
     entries = message.get("timeline") or ()
     if not entries:
         return "waiting"
-    if message.get("status") == "scheduled" and message.get("send_at"):
-        left = (_time(message["send_at"]) - now).total_seconds()
-        return f"scheduled: begins in {_countdown(left)}"
+    until = rests_until(message)
+    if until is not None:
+        rest = _countdown((until - now).total_seconds())
+        if message.get("status") == "scheduled":
+            return f"scheduled: begins in {rest}"
+        return f"waiting for the end of quiet hours in {rest}"
     begun = next((entry for entry in reversed(entries) if entry.get("event") == "step"), None)
     if begun is None:
         return "about to begin"
@@ -282,13 +307,15 @@ def _describe_verdict(reader: TimelineReader, entry: Json) -> Description:
 
 
 def _describe_scheduled(reader: TimelineReader, entry: Json) -> Description:
-    send_at = reader.message.get("send_at")
-    until = f" until {_time(send_at).astimezone():%d %b %H:%M:%S}" if send_at else ""
-    return {"text": f"waits{until}"}
+    until = entry.get("until") or reader.message.get("send_at")
+    return {"text": f"waits until {clock(_time(until))}" if until else "waits"}
 
 
 def _describe_quiet_hours(reader: TimelineReader, entry: Json) -> Description:
-    return {"text": f"{entry.get('channel')} waits for the end of quiet hours", "style": "warn"}
+    text = f"{entry.get('channel')} waits for the end of quiet hours"
+    if until := entry.get("until"):
+        text += f", until {clock(_time(until))}"
+    return {"text": text, "style": "warn"}
 
 
 def _describe_step(reader: TimelineReader, entry: Json) -> Description:
@@ -434,6 +461,8 @@ _DESCRIPTIONS: dict[str, Callable[[TimelineReader, Json], Description]] = {
     "ended": _describe_ended,
     "callback": _describe_callback,
 }
+
+_HANDED_OVER = frozenset({"submitted", "deferred", "outcome_unknown", "failed"})
 
 # --- small facts --------------------------------------------------------------------------------
 

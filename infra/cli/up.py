@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -18,13 +19,22 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from infra.cli.client import load_settings
+from infra.cli.client import load_settings, load_settings_of_processes
 from infra.cli.console import console, seconds
 from infra.local.demo import TENANT, demonstrate
-from infra.local.demo_adapters import set_up_demo_adapters
+from infra.local.demo_adapters import prefer_simulators, set_up_demo_adapters
 from infra.local.demo_keys import key_file
 from infra.local.ports import Ports
-from infra.local.stack import COMPONENTS, ComponentFailed, Incident, Stack, StackError
+from infra.local.stack import (
+    COMPONENTS,
+    SIMULATED_CARRIER,
+    ComponentFailed,
+    Incident,
+    Stack,
+    StackError,
+)
+from infra.settings import Settings
+from infra.settings import file as settings_file
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _STEPS = (*COMPONENTS, "deployments")
@@ -33,10 +43,10 @@ _WHAT = {
     "smsc": "SMSC simulator",
     "mail": "mail sink",
     "providers": "provider sandbox",
-    "endpoint": "handlers",
+    "endpoint": "endpoint",
     "pool": "SMPP bind pool",
     "api": "API",
-    "deployments": "handlers registered",
+    "deployments": "endpoint and pool registered",
 }
 
 
@@ -97,6 +107,11 @@ def up(demo: str, no_demo: bool, data_dir: Path | None, port_changes: dict[str, 
         data_dir=data_dir or settings.data_dir,
         on_incident=lambda incident: _tell(out, incident),
     )
+    here = settings_file()
+    if here.is_file() and here.resolve() != stack.config:
+        _tell_what_is_left_out(stack, settings, here, out)
+    else:
+        load_settings_of_processes()
     passed = True
     with _signals_stop_us():
         try:
@@ -116,6 +131,20 @@ def up(demo: str, no_demo: bool, data_dir: Path | None, port_changes: dict[str, 
             _stop(stack, out)
     if not passed:
         sys.exit(1)
+
+
+def _tell_what_is_left_out(stack: Stack, settings: Settings, here: Path, out: Console) -> None:
+    """Whoever writes a hermes.toml of their own expects it to be used. It is not: the
+    demonstration would go to a real carrier and a real relay."""
+    told = [f"! The stack has the settings of {stack.config}: of {here} data_dir and ports alone."]
+    carriers = () if "HERMES_CARRIERS" in os.environ else settings.carriers
+    left_out = [one.name for one in carriers if one.name != SIMULATED_CARRIER]
+    if left_out:
+        file = here if len(carriers) == 1 else "FILE, with one [[carriers]] in each"
+        told += [f"! Left out: {', '.join(left_out)}. Once it is up: hermes carriers add {file}"]
+    for line in told:
+        out.print(Text(line, style="warn"), soft_wrap=True)
+    out.print()
 
 
 @contextlib.contextmanager
@@ -145,6 +174,7 @@ def _start(stack: Stack, out: Console) -> None:
 
 def _set_up_adapters(stack: Stack, out: Console) -> None:
     with out.status(Text("adapters for the provider sandbox (compiled the first time)", "quiet")):
+        prefer_simulators(stack.database())
         names = set_up_demo_adapters(stack)
     out.print(Text(f"✓ {TENANT} also sends by {', '.join(names)}", "good"))
     out.print()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import time
+from typing import Final
 from urllib.parse import quote
 
 from rich.console import Console
@@ -13,13 +14,19 @@ from infra.cli.client import ApiClient
 from infra.cli.console import seconds
 from infra.cli.follow import follow
 from infra.local.ports import HOST
-from infra.local.stack import Stack
+from infra.local.stack import SIMULATED_CARRIER, Stack
 
 TENANT = "acme"
 SILENT_NUMBER = "+4520109902"
 """The simulated SMSC takes a message to this number and never sends a receipt."""
 
 MAILBOX = "demo@example.com"
+PLAN: Final = [
+    {"channel": "sms", "provider": SIMULATED_CARRIER, "timeout": 3, "success": "delivered"},
+    {"channel": "email", "provider": "smtp", "timeout": 30, "success": "sent"},
+]
+"""The simulators are named: a carrier that never sends a receipt soon has a bad name, and messages
+that name nobody then go to another."""
 SUBJECT = "Your table is ready"
 _ARRIVAL_LIMIT = 10.0
 
@@ -41,10 +48,7 @@ def demonstrate(stack: Stack, console: Console) -> bool:
                     "text": "Your table is ready. We hold it for ten minutes.",
                     "subject": SUBJECT,
                 },
-                "plan": [
-                    {"channel": "sms", "timeout": 3, "success": "delivered"},
-                    {"channel": "email", "timeout": 30, "success": "sent"},
-                ],
+                "plan": PLAN,
                 "ttl": 120,
                 "metadata": {"purpose": "demonstration"},
             }

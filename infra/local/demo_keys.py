@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 DEMO_TENANTS = ("acme", "globex")
-_ACTOR = "operator:hermes-up"
+ACTOR = "operator:hermes-up"
 
 
 def key_file(data_dir: Path) -> Path:
@@ -43,7 +43,7 @@ def ensure_demo_keys(data_dir: Path, database: Path | str) -> dict[str, str]:
     missing = [tenant for tenant in DEMO_TENANTS if tenant not in keys]
     for tenant in missing:
         _make(database, tenant)
-        keys[tenant] = create_key(database, tenant, "made by hermes up", actor=_ACTOR)
+        keys[tenant] = create_key(database, tenant, "made by hermes up", actor=ACTOR)
     if missing:
         _write_private(key_file(data_dir), json.dumps(keys, indent=2) + "\n")
     return keys
@@ -54,7 +54,7 @@ def _make(database: Path | str, tenant: str) -> None:
 
     with contextlib.suppress(TenantExists):
         # Of the tier that may do everything, to be tried out.
-        add_tenant(database, tenant, {"tier": "custom"}, actor=_ACTOR)
+        add_tenant(database, tenant, {"tier": "custom"}, actor=ACTOR)
 
 
 def _works(database: Path | str, key: str) -> bool:

@@ -15,6 +15,8 @@ from adapters.smpp.carriers.config import host_of
 from infra.settings import Settings
 
 HOST = "127.0.0.1"
+FREE = range(20_000, 32_000)
+"""What `Ports.free` draws from: below the range of outgoing connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Ports:
         defaults = cls()
         return cls(
             api=settings.api.port,
-            ingress=urlsplit(settings.restate.ingress).port or defaults.ingress,
+            ingress=urlsplit(settings.restate.ingresses[0]).port or defaults.ingress,
             admin=urlsplit(settings.restate.admin).port or defaults.admin,
             endpoint=settings.endpoint.port,
             pool=settings.pool.port,
@@ -54,13 +56,13 @@ class Ports:
 
     @classmethod
     def free(cls) -> Ports:
-        """Ports that nobody listens on, below the range of outgoing connections.
+        """Ports of `FREE` that nobody listens on.
 
         Several test runs at once draw from the same range, hence at random.
         """
         drawn: set[int] = set()
         while len(drawn) < len(fields(cls)):
-            port = random.randint(20_000, 32_000)
+            port = random.choice(FREE)
             if port not in drawn and not in_use(port):
                 drawn.add(port)
         return cls(*drawn)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -39,6 +39,8 @@ class PostgresServer:
     directory: Path
     port: int
     user: str | None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """PostgreSQL's own, beyond those that this needs."""
     process: subprocess.Popen[bytes] | None = None
     _schemas: Iterator[int] = field(default_factory=lambda: count(1))
 
@@ -64,6 +66,7 @@ class PostgresServer:
             "port": self.port,
             "unix_socket_directories": "",
             "max_connections": 50,
+            **self.settings,
         }
         if sys.platform == "linux":
             # After a crash, one sync of the disk and not one of each file of a thousand schemas.
@@ -158,12 +161,13 @@ def _install(target: Path) -> None:
 
 
 @contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
-    """A server for as long as the block lasts, in a directory of its own. Raises
-    PostgresUnavailable."""
+def postgres_server(**settings: str) -> Iterator[PostgresServer]:
+    """A server with these settings for as long as the block lasts, in a directory of its own.
+    Raises PostgresUnavailable."""
     directory = Path(tempfile.mkdtemp(prefix="hermes-postgres-"))
     # PostgreSQL refuses to run as root.
-    server = PostgresServer(directory, Ports.free().api, "nobody" if os.geteuid() == 0 else None)
+    user = "nobody" if os.geteuid() == 0 else None
+    server = PostgresServer(directory, Ports.free().api, user, settings)
     try:
         _install(directory / "native")
         server._own(directory)

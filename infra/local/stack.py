@@ -57,24 +57,22 @@ _STAND_INS = (
 )
 """The hosts that the provider sandbox stands in for, with the port that does."""
 _HTTP_1_1 = frozenset({"pool"})
-_SIMULATED_CARRIER = "simulator"
+SIMULATED_CARRIER = "simulator"
 
 
 class StackError(Exception):
     """The stack cannot start; the message says why and what to do."""
 
 
-class PortTaken(StackError):
-    """A port that the stack needs is somebody else's. `holder` is who listens there."""
+class PortsTaken(StackError):
+    """Ports that the stack needs are somebody else's. `holders` has who listens, by port's name."""
 
-    def __init__(self, name: str, port: int, holder: Holder) -> None:
-        super().__init__(
-            f"port {port} ({name}) is in use by {holder}. Stop it, or choose another port: "
-            f"--port {name}=NUMBER"
-        )
-        self.name = name
-        self.port = port
-        self.holder = holder
+    def __init__(self, ports: Ports, holders: Mapping[str, Holder]) -> None:
+        numbers = dict(ports)
+        found = [f"port {numbers[name]} ({name}) is in use by {holders[name]}" for name in holders]
+        options = " ".join(f"--port {name}=NUMBER" for name in holders)
+        super().__init__("\n".join(found) + f"\nStop what is there, or choose others: {options}")
+        self.holders = dict(holders)
 
 
 class AlreadyRunning(StackError):
@@ -110,7 +108,7 @@ class Stack:
 
     `environment` goes over this process's own for all components, `commands` replaces a
     component's command line, `components` names those to start; what is left out must not be
-    waited for.
+    waited for. `config` is the components' settings file: HERMES_CONFIG, else the checkout's.
     """
 
     def __init__(
@@ -129,7 +127,9 @@ class Stack:
         self.data_dir = (data_dir or root / ".hermes").resolve()
         self.keys: dict[str, str] = {}
         self._root = root
-        self._config = config or Path(os.environ.get("HERMES_CONFIG", root / "hermes.toml"))
+        # Absolute: the components run in `root`, wherever this process does.
+        named = os.environ.get("HERMES_CONFIG")
+        self.config = (config or Path(named or root / "hermes.toml")).resolve()
         self._extra_environment = dict(environment or {})
         self._names = tuple(name for name in COMPONENTS if name in components)
         self._commands = dict(commands or {})
@@ -172,6 +172,25 @@ class Stack:
         """The provider sandbox's control port."""
         return f"http://{HOST}:{self.ports.providers}"
 
+    def database(self) -> Path | str:
+        """Where the components keep tenants and keys: as their settings will read it."""
+        from pydantic import TypeAdapter, ValidationError
+
+        from adapters.secrets import Secret
+
+        name = "HERMES_DATABASE_URL"
+        configured = self._configured().get("database_url")
+        url = {**os.environ, **self._extra_environment}.get(name, configured)
+        if url is None:
+            return self.data_dir / "hermes.db"
+        try:
+            address: str = TypeAdapter(Secret).validate_python(url).get_secret_value()
+        except ValidationError as error:
+            [fault] = error.errors(include_input=False)
+            said = fault["msg"].removeprefix("Value error, ")
+            raise StackError(f"database_url: {said}") from None
+        return address
+
     # --- its life
 
     def __enter__(self) -> Self:
@@ -202,7 +221,7 @@ class Stack:
         self._claim_data_dir()
         self._check_ports()
         if "api" in self._names and "api" not in self._commands:
-            self.keys = ensure_demo_keys(self.data_dir, self._database())
+            self.keys = ensure_demo_keys(self.data_dir, self.database())
         self._reaper = Reaper()
         environment = self._environment()
         for name, component in self._components().items():
@@ -355,9 +374,9 @@ class Stack:
 
     def _check_ports(self) -> None:
         mine = [name for component in self._names for name in _PORTS_OF[component]]
-        for name, port in self.ports:
-            if name in mine and in_use(port):
-                raise PortTaken(name, port, holder(port))
+        taken = {name: holder(port) for name, port in self.ports if name in mine and in_use(port)}
+        if taken:
+            raise PortsTaken(self.ports, taken)
 
     @property
     def _state_file(self) -> Path:
@@ -381,7 +400,7 @@ class Stack:
         environment = {
             **os.environ,
             "PYTHONUNBUFFERED": "1",
-            "HERMES_CONFIG": str(self._config),
+            "HERMES_CONFIG": str(self.config),
             "HERMES_DATA_DIR": str(self.data_dir),
             "HERMES_RESTATE__INGRESS": self.ingress_url,
             "HERMES_RESTATE__ADMIN": self.admin_url,
@@ -406,31 +425,23 @@ class Stack:
             environment["HERMES_CARRIERS"] = json.dumps(carriers)
         return {**environment, **self._extra_environment}
 
-    def _database(self) -> Path | str:
-        """Where the components keep tenants and keys: as their settings will read it."""
-        from pydantic import TypeAdapter
-
-        from adapters.secrets import Secret
-
-        name = "HERMES_DATABASE_URL"
-        configured = tomllib.loads(self._config.read_text()).get("database_url")
-        url = {**os.environ, **self._extra_environment}.get(name, configured)
-        if url is None:
-            return self.data_dir / "hermes.db"
-        address: str = TypeAdapter(Secret).validate_python(url).get_secret_value()
-        return address
+    def _configured(self) -> dict[str, Any]:
+        try:
+            return tomllib.loads(self.config.read_text())
+        except (OSError, ValueError) as error:
+            raise StackError(f"{self.config} cannot be read: {error}") from None
 
     def _carriers(self) -> list[dict[str, Any]] | None:
         """The file's carriers with the simulator's port in place; None when it is there already.
 
         A list cannot be changed in part from the environment, so it is handed over whole.
         """
-        configured = tomllib.loads(self._config.read_text()).get("carriers", [])
+        configured = self._configured().get("carriers", [])
         hosts = [f"{HOST}:{self.ports.smsc}"]
         wrong = [
             carrier
             for carrier in configured
-            if carrier.get("name") == _SIMULATED_CARRIER and carrier.get("hosts") != hosts
+            if carrier.get("name") == SIMULATED_CARRIER and carrier.get("hosts") != hosts
         ]
         if not wrong:
             return None
@@ -492,8 +503,8 @@ __all__ = [
     "AlreadyRunning",
     "ComponentFailed",
     "Incident",
-    "PortTaken",
     "Ports",
+    "PortsTaken",
     "RegistrationFailed",
     "Stack",
     "StackError",

@@ -75,3 +75,14 @@ def run():
         return CliRunner().invoke(hermes, arguments)
 
     return run
+
+
+@pytest.fixture
+def on_terminal(monkeypatch):
+    """Call it, and the commands that follow have somebody who can answer."""
+
+    def on_terminal():
+        stream = "click.testing._NamedTextIOWrapper.isatty"
+        monkeypatch.setattr(stream, lambda self: self.name == "<stdin>", raising=False)
+
+    return on_terminal

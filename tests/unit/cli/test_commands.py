@@ -1,5 +1,10 @@
 import json
+import shlex
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -117,6 +122,61 @@ def test_send_watched_draws_the_timeline_and_succeeds(api, run):
     assert "DELIVERED by sms" in result.output
 
 
+def test_lines_that_come_before_others_are_drawn_once(api, run):
+    def verdict(layer):
+        fact = {"layer": layer, "outcome": "change", "detail": f"by {layer}"}
+        return {"at": ACCEPTED["at"], "event": "verdict", "verdict": fact}
+
+    verdicts = [verdict("schema"), verdict("enrich")]
+    api.answer("POST", "/v1/messages", 202, {"id": ID, "status": "processing"})
+    api.answer("GET", PATH, 200, view("processing", *verdicts))
+    ended = view("delivered", ACCEPTED, *verdicts, ENDED, channel="sms")
+    api.answer("GET", PATH, 200, ended)
+    output = run("send", "--to", "sms=1", "--text", "Hi", "--watch").output
+    told = ("accepted", "by schema", "by enrich", "DELIVERED")
+    assert {said: output.count(said) for said in told} == dict.fromkeys(told, 1)
+
+
+@pytest.mark.parametrize(
+    ("more", "rests"),
+    [
+        ({"status": "scheduled", "send_at": "TIME"}, {"event": "scheduled", "until": "TIME"}),
+        ({"status": "processing"}, {"event": "quiet_hours", "channel": "sms", "until": "TIME"}),
+    ],
+    ids=["scheduled", "quiet hours"],
+)
+def test_what_waits_for_long_is_not_watched(api, run, more, rests, monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/Copenhagen")
+    time.tzset()
+    until = datetime.now(UTC) + timedelta(hours=8)
+    given = {"TIME": until.isoformat()}
+    rests = {name: given.get(value, value) for name, value in rests.items()}
+    more = {name: given.get(value, value) for name, value in more.items()}
+    api.answer("POST", "/v1/messages", 202, {"id": ID, "status": "processing"})
+    waiting = view(more.pop("status"), ACCEPTED, {"at": ACCEPTED["at"], **rests}, **more)
+    api.answer("GET", PATH, 200, waiting)
+    result = run("send", "--to", "sms=+4520123456", "--text", "Hi", "--watch")
+    assert result.exit_code == 0, result.output
+    local = until.astimezone(ZoneInfo("Europe/Copenhagen"))
+    said = f"{local:%d %b %H:%M:%S %Z}"
+    assert f"It waits until {said}. To look again: hermes messages show {ID} --follow" in (
+        result.output
+    )
+    assert result.output.count(said) == 2
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_what_waits_for_a_moment_is_watched_to_its_end(api, run):
+    soon = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
+    waits = {"at": ACCEPTED["at"], "event": "scheduled", "until": soon}
+    api.answer("POST", "/v1/messages", 202, {"id": ID, "status": "scheduled"})
+    api.answer("GET", PATH, 200, view("scheduled", ACCEPTED, waits, send_at=soon))
+    api.answer("GET", PATH, 200, view("delivered", ACCEPTED, waits, ENDED, channel="sms"))
+    result = run("send", "--to", "sms=1", "--text", "Hi", "--send-at", soon, "--watch")
+    assert "DELIVERED by sms" in result.output
+
+
 def test_watching_a_message_that_fails_is_exit_code_1(api, run):
     api.answer("GET", PATH, 200, view("failed", ACCEPTED, {**ENDED, "status": "failed"}))
     result = run("messages", "show", ID, "--follow")
@@ -188,6 +248,40 @@ def test_list_shows_rows_and_the_way_to_the_next_page(api, run):
     assert "recipient_invalid" in lines[2]
     assert "--cursor abc" in result.output
     assert "\x1b" not in result.output
+
+
+def test_list_takes_every_filter_of_the_api_and_says_them_again(api, run):
+    page = {"data": [DONE], "next_cursor": "abc"}
+    api.answer("GET", "/v1/messages", 200, page)
+    filters = (
+        *("--status", "failed", "--mode", "test", "--metadata", "order=17"),
+        *("--metadata", "shop=Main Street", "--created-after", "2026-01-31T09:00:00+01:00"),
+        *("--created-before", "2026-02-01T09:00:00Z"),
+    )
+    result = run("messages", "list", *filters, "--limit", "500")
+    [(_, path, _, _)] = api.requests
+    assert parse_qs(urlsplit(path).query) == {
+        "status": ["failed"],
+        "mode": ["test"],
+        "metadata.order": ["17"],
+        "metadata.shop": ["Main Street"],
+        "created_after": ["2026-01-31T09:00:00+01:00"],
+        "created_before": ["2026-02-01T09:00:00Z"],
+        "limit": ["500"],
+    }
+    [more] = [line for line in result.output.splitlines() if line.startswith("More: ")]
+    again = shlex.split(more.removeprefix("More: "))
+    assert again == ["hermes", "messages", "list", *filters, "--cursor", "abc"]
+
+
+def test_a_narrow_list_shortens_the_id_and_not_the_status(api, run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    processing = {**DONE, "status": "processing", "failure": {"code": "recipient_invalid"}}
+    api.answer("GET", "/v1/messages", 200, {"data": [processing], "next_cursor": None})
+    [_, line] = run("messages", "list").output.splitlines()
+    assert line.startswith("msg_01")
+    assert " processing " in line
+    assert len(line) <= 60
 
 
 def test_an_empty_list_says_so(api, run):

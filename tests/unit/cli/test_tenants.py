@@ -141,6 +141,24 @@ def test_the_audit_log_says_who_did_what(database, said, monkeypatch):
     assert "tenant.create" in said("audit", "--cursor", page["next_cursor"])
 
 
+def test_the_audit_log_is_whole_on_a_narrow_terminal(database, said, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("LOGNAME", "anna-of-operations")
+    tenant = "bakery-copenhagen-and-malmo"
+    said("tenants", "add", tenant)
+    said("tenants", "set", tenant, "opt_out.name=The Bakery", "retention.days=30")
+    said("senders", "approve", tenant, "Bakery")
+    lines = said("audit", "--tenant", tenant).splitlines()
+    table = " ".join(" ".join(lines).split())
+    for whole in (
+        f"{tenant} tenant.change opt_out.name none → The Bakery, retention.days 90 → 30",
+        f"{tenant} sender.put Bakery status none → approved",
+    ):
+        assert whole in table
+    assert "none → none" not in table
+    assert max(map(len, lines)) <= 100
+
+
 def test_a_database_that_is_away_is_said_without_its_password(in_empty_directory, run, monkeypatch):
     monkeypatch.setenv("HERMES_DATABASE_URL", "postgresql://hermes:swordfish@127.0.0.1:1/hermes")
     result = run("tenants", "list")

@@ -105,7 +105,7 @@ def test_a_fallback_in_80_columns():
     ]
 
 
-def test_a_choice_stands_before_its_attempt_and_behind_its_step():
+def test_only_the_choice_that_was_taken_is_told_before_its_attempt():
     def choice(*candidates, **more):
         told = [dict(zip(("route", "why", "price", "rate"), c, strict=False)) for c in candidates]
         return {"route": told[0]["route"], "why": told[0]["why"], "candidates": told, **more}
@@ -128,12 +128,20 @@ def test_a_choice_stands_before_its_attempt_and_behind_its_step():
     )
     assert drawn(Timeline(routed), 96).splitlines()[4:] == [
         "    0.004 s  ┌ sms      step 1 of 2, up to 3 s",
-        "    0.004 s  │          route a: cheapest · b: dearer",
         "    0.021 s  │          route dk (0.01, 98% delivered): those before it have no room"
         " · tdc: no",
         "             │          room · and 3 more",
         "    0.021 s  │          telia took it",
     ]
+
+
+def test_an_attempt_without_a_choice_of_its_own_has_its_steps():
+    expected = {"route": "email", "why": "tenant_order"}
+    expected["candidates"] = [dict(expected), {"route": "sendgrid", "why": "later"}]
+    step = entry(3.006, "step", step=2, channel="email", route=expected)
+    routed = message("processing", *FALLBACK["timeline"][:4], step, *FALLBACK["timeline"][5:6])
+    told = [line for line in drawn(Timeline(routed), 96).splitlines() if "route email" in line]
+    assert [line[:11] for line in told] == ["    3.090 s"]
 
 
 def test_trouble_in_80_columns():

@@ -1,6 +1,5 @@
 import os
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -11,7 +10,8 @@ import psutil
 import pytest
 
 from infra.local.ports import Ports
-from infra.local.stack import AlreadyRunning, ComponentFailed, PortTaken, Stack
+from infra.local.stack import AlreadyRunning, ComponentFailed, PortsTaken, Stack, StackError
+from tests.sockets import listening
 from tests.waiting import until
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
@@ -167,26 +167,47 @@ def test_a_program_that_is_missing_fails_the_start(make_stack):
         stack.start()
 
 
-def test_a_taken_port_is_named_with_its_holder_and_nothing_is_started(make_stack):
+def test_taken_ports_are_named_with_their_holders_and_nothing_is_started(make_stack):
     ports = Ports.free()
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", ports.endpoint))
-        other.listen()
+    with listening(ports.endpoint), listening(ports.admin):
         stack = make_stack(ports)
-        with pytest.raises(PortTaken) as caught:
+        with pytest.raises(PortsTaken) as caught:
             stack.start()
-    assert caught.value.name == "endpoint"
-    assert caught.value.holder.pid == os.getpid()
-    assert str(ports.endpoint) in str(caught.value)
-    assert str(os.getpid()) in str(caught.value)
+    assert set(caught.value.holders) == {"endpoint", "admin"}
+    assert {holder.pid for holder in caught.value.holders.values()} == {os.getpid()}
+    said = str(caught.value)
+    for name, port in (("endpoint", ports.endpoint), ("admin", ports.admin)):
+        assert f"port {port} ({name}) is in use by process {os.getpid()}" in said
+        assert f"--port {name}=NUMBER" in said
     assert stack.pids() == {}
+
+
+@pytest.mark.parametrize("content", ["api = [", None])
+def test_settings_that_cannot_be_read_are_named_and_nothing_is_started(tmp_path, content):
+    config = tmp_path / "hermes.toml"
+    if content is not None:
+        config.write_text(content)
+    stack = Stack(ports=Ports.free(), data_dir=tmp_path / "data", config=config)
+    with pytest.raises(StackError, match=r"hermes\.toml cannot be read"):
+        stack.start()
+    assert stack.pids() == {}
+    stack.stop()
+
+
+def test_nothing_is_started_without_the_databases_secret(tmp_path, monkeypatch):
+    monkeypatch.delenv("HERMES_DATABASE_URL", raising=False)
+    config = tmp_path / "hermes.toml"
+    config.write_text('database_url = "env:HERMES_NOT_SET"\n')
+    stack = Stack(ports=Ports.free(), data_dir=tmp_path / "data", config=config)
+    with pytest.raises(StackError, match="database_url: environment variable HERMES_NOT_SET"):
+        stack.start()
+    assert stack.pids() == {}
+    stack.stop()
 
 
 def test_ports_of_components_that_are_left_out_may_be_taken(make_stack):
     ports = Ports.free()
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", ports.mail))
-        other.listen()
+    with listening(ports.mail):
         make_stack(ports).start()
 
 
