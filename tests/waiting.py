@@ -11,7 +11,8 @@ from typing import TypeVar
 from adapters.store.sections import POLL
 
 T = TypeVar("T")
-_LEEWAY = 0.3
+_LEEWAY = 2.0
+"""Seconds more than is promised: a machine that runs other things, too, may be late."""
 
 
 def until(probe: Callable[[], T], within: float = 15.0, pause: float = 0.02) -> T:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -106,6 +107,15 @@ class Driver:
         finally:
             hold.unlink()
             self.stack.wait_ready(name)
+
+    @contextmanager
+    def stopped(self, name):
+        """Stopped with SIGSTOP, as a machine that hangs, and continued at the end of the block."""
+        self.stack.kill(name, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.stack.kill(name, signal.SIGCONT)
 
     def kill_links(self):
         """Cut the SMPP connections, as a network failure would."""

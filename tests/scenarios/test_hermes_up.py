@@ -105,6 +105,7 @@ def test_ends_within_five_seconds_and_leaves_no_orphan(terminal, number):
     assert terminal.end(number) < 5
 
 
+@pytest.mark.alone
 def test_second_start_takes_seconds_and_keeps_the_data(terminal):
     terminal.up("--no-demo").wait_ready()
     order = {"to": {"email": "anna@example.com"}, "content": {"text": "Hi Anna"}}

@@ -168,6 +168,54 @@ def test_restate_killed_mid_cascade(hermes):
     assert set(mailed) <= {m["id"] for m in messages if attempts(m, "email")}
 
 
+def test_restate_killed_while_the_pool_is_asked(slow_carrier):
+    """No entry of a journal says so far that anything was sent: the pool says so."""
+    ids = slow_carrier.send_all(orders(slow_carrier, ["0000"] * 30))
+    until(lambda: slow_carrier.received() == 30)
+    slow_carrier.kill("restate")
+    messages = slow_carrier.all_ended(ids)
+    assert statuses(messages) == {"delivered": 30}
+    assert len(slow_carrier.submits()) == 30
+    assert_conserved(messages, slow_carrier.submits())
+    assert not any(flagged(message) for message in messages)
+
+
+def test_restate_and_endpoint_killed_while_the_pool_is_asked(slow_carrier):
+    ids = slow_carrier.send_all(orders(slow_carrier, ["0000"] * 30))
+    until(lambda: slow_carrier.received() == 30)
+    for name in ("restate", "endpoint"):
+        slow_carrier.kill(name)
+    messages = slow_carrier.all_ended(ids)
+    assert statuses(messages) == {"delivered": 30}
+    assert len(slow_carrier.submits()) == 30
+    assert_conserved(messages, slow_carrier.submits())
+
+
+def test_pool_hangs_before_it_is_asked(hermes):
+    """Asked directly, in vain, and then by Restate: it hears both, and sends once."""
+    with hermes.stopped("pool"):
+        ids = hermes.send_all(orders(hermes, ["0000"] * 20, timeout=20))
+        for sent in ids:
+            hermes.until_event(sent, "step")
+    messages = hermes.all_ended(ids)
+    assert statuses(messages) == {"delivered": 20}
+    assert len(hermes.submits()) == 20
+    assert_conserved(messages, hermes.submits())
+    assert not any(flagged(message) for message in messages)
+
+
+def test_pool_hangs_with_submits_in_flight(slow_carrier):
+    """Long enough for the endpoint to give up; the links may or may not outlive it."""
+    ids = slow_carrier.send_all(orders(slow_carrier, ["0000"] * 20, timeout=20))
+    until(lambda: slow_carrier.received() == 20)
+    with slow_carrier.stopped("pool"):
+        for sent in ids:
+            slow_carrier.until_event(sent, "step")
+    messages = slow_carrier.all_ended(ids)
+    assert statuses(messages) == {"delivered": 20}
+    assert_conserved(messages, slow_carrier.submits())
+
+
 def test_request_while_restate_is_down(hermes):
     to, purpose = number(), f"down-{time.time_ns()}"
     body = hermes.order(sms(), to_sms=to, metadata={"purpose": purpose})
