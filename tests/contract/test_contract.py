@@ -27,7 +27,7 @@ SECONDS = int(os.environ.get("CONTRACT_SECONDS", "0"))
 EFFORT = (
     ("--max-time", str(SECONDS))
     if SECONDS
-    else ("--seed", "1", "--generation-deterministic", "--max-examples", "12")
+    else ("--seed", "1", "--generation-deterministic", "--max-examples", "8")
 )
 FEWEST: Final = 100
 
@@ -37,12 +37,12 @@ def operator_key(hermes) -> str:
 
 
 class Api(NamedTuple):
-    """Where the document is, whose key it takes, and which of its operations are asked for."""
+    """Where the document is, whose key it takes, and what is left out."""
 
     port: str
     path: str
     key: Callable[[Driver], str]
-    only: tuple[str, ...] = ()
+    but: tuple[str, ...] = ()
 
     def url(self, hermes: Driver) -> str:
         return f"http://{HOST}:{getattr(hermes.ports, self.port)}{self.path}"
@@ -50,7 +50,10 @@ class Api(NamedTuple):
 
 APIS = {
     "tenants": Api("api", "/openapi.json", lambda hermes: hermes.stack.keys["acme"]),
-    "operators": Api("api", "/admin/v1/openapi.json", operator_key),
+    # A key is revoked, not forgotten: what it was and when it ended can still be read.
+    "operators": Api(
+        "api", "/admin/v1/openapi.json", operator_key, ("--exclude-checks", "use_after_free")
+    ),
     # A carrier that is added is dialed, wherever it is said to be.
     "pool": Api("pool", "/admin/v1/openapi.json", operator_key, ("--include-method", "GET")),
 }
@@ -62,7 +65,7 @@ def test_the_api_keeps_to_its_document(hermes, api, tmp_path):
     command = [
         *(sys.executable, "-m", "schemathesis.cli"),
         *("--config-file", str(HERE / "schemathesis.toml")),
-        *("run", api.url(hermes), "--header", authorization, *api.only),
+        *("run", api.url(hermes), "--header", authorization, *api.but),
         *("--checks", "all", *EFFORT, "--continue-on-failure"),
         *("--request-timeout", "20", "--workers", "1", "--no-color", "--warnings", "off"),
     ]

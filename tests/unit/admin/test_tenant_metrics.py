@@ -24,7 +24,6 @@ from adapters.telemetry.tenants import (
     TenantCounter,
     by_tenant,
 )
-from domain.billing.terms import Terms
 from domain.routing.quality import Quality
 from tests.unit.admin.test_metrics import samples
 from tests.unit.isolation.world import ALICE, opened
@@ -61,12 +60,7 @@ def test_the_largest_are_named_and_the_others_together():
 
 
 def test_whose_account_is_empty():
-    terms = {
-        "empty": Terms("EUR", 0, short=1),
-        "paid": Terms("EUR", 0),
-        "without limit": Terms("EUR", None, short=1),
-    }
-    assert read(AccountCollector(lambda: terms)) == {("hermes_account_empty", "empty"): 1}
+    assert read(AccountCollector(lambda: ["acme"])) == {("hermes_account_empty", "acme"): 1}
 
 
 class Nothing:
@@ -87,7 +81,7 @@ def test_every_metric_is_documented():
         AdapterCollector(list, lambda tenant, adapter: None),
         CallbackTelemetry(Nothing()),
         ledger,
-        AccountCollector(dict),
+        AccountCollector(list),
         refusals(),
     ]
     defined = {

@@ -23,7 +23,6 @@ from domain.callback import ENDS, Endpoint, EventType
 from domain.message import Content, MessageOrder, Step
 from domain.message import Level as L
 from domain.timeline import Entry, Event, Record, Status
-from tests.postgres import postgres, postgres_server, where  # noqa: F401
 
 TENANT = "acme"
 AT = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -148,7 +147,7 @@ def an_order(**facts: object) -> MessageOrder:
 
 
 @pytest.fixture
-async def post(where: Path | str, tmp_path: Path) -> AsyncIterator[Post]:  # noqa: F811
+async def post(where: Path | str, tmp_path: Path) -> AsyncIterator[Post]:
     create_tenant(where, TENANT)
     sealer = Sealer(b"k" * 32, tmp_path / "secrets.key")
     sections = Sections(where)

@@ -18,6 +18,7 @@ from handlers.api.app import create_app
 from handlers.api.callbacks import Callbacks
 from tests.fakes import FakeEngine, FakeKeys, FakeLog
 from tests.unit.callbacks.conftest import REFUSED, TENANT, Post, an_order
+from tests.waiting import eventually
 
 KEY, OTHER = "key-of-acme", "key-of-globex"
 BODY = {"url": "https://one.example", "description": "orders"}
@@ -259,6 +260,20 @@ async def test_a_cursor_is_only_what_a_page_gave(api: Api, cursor: str):
     made = await api.made()
     answer = await api.call("GET", f"/{made['id']}/events", params={"cursor": cursor})
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_cursor")
+
+
+async def test_tests_of_endpoints_that_never_answer_hold_up_their_tenant_alone(api: Api):
+    made = await api.made()
+    theirs = (await api.call("POST", body={"url": "https://two.example"}, key=OTHER)).json()
+    api.post.receivers.held[made["url"]] = asyncio.Event()
+    slow = [asyncio.create_task(api.call("POST", f"/{made['id']}/test")) for _ in range(20)]
+    await eventually(lambda: api.post.receivers.at_once.get(made["url"]))
+    async with asyncio.timeout(5):
+        answer = await api.call("POST", f"/{theirs['id']}/test", key=OTHER)
+    assert answer.json()["delivered"]
+    assert api.post.receivers.at_once[made["url"]] == 2
+    api.post.receivers.held.pop(made["url"]).set()
+    assert [(await one).json()["delivered"] for one in slow] == [True] * 20
 
 
 @pytest.mark.parametrize(

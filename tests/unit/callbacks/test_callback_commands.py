@@ -47,7 +47,7 @@ EVENT = {
     "tries": 3,
     "created_at": ago(10),
     "settled_at": None,
-    "next_try_at": ago(-1),
+    "next_try_at": ago(-60),
     "error": "HTTP 500",
 }
 
@@ -103,6 +103,22 @@ def test_events_say_when_they_are_tried_again(api, run):  # noqa: F811
     assert api.requests[0][1] == f"{PATH}/events?state=waiting&limit=20"
 
 
+def test_an_event_whose_time_has_come_is_not_tried_again_in_the_past(api, run):  # noqa: F811
+    due = {**EVENT, "next_try_at": ago(1)}
+    api.answer("GET", f"{PATH}/events", 200, {"data": [due], "next_cursor": None})
+    output = run("callbacks", "events", NAME).output
+    assert "again in its turn: HTTP 500" in output
+    assert "again at" not in output
+
+
+def test_a_replay_of_an_event_that_was_not_told(api, run):  # noqa: F811
+    api.answer("POST", f"{PATH}/replay", 200, {"replayed": 0, "more": False})
+    result = run("callbacks", "replay", NAME, "--event", "nosuch")
+    assert result.exit_code == 1
+    assert f"{NAME} was told no event nosuch" in result.output
+    assert run("callbacks", "replay", NAME, "--since", "2026-05-01T00:00:00Z").exit_code == 0
+
+
 def test_a_replay_needs_to_know_which(api, run):  # noqa: F811
     assert run("callbacks", "replay", NAME).exit_code == 2
     api.answer("POST", f"{PATH}/replay", 200, {"replayed": 1200, "more": False})
@@ -137,6 +153,8 @@ def test_a_rotation_shows_the_secret_and_the_grace(api, run):  # noqa: F811
     assert result.stdout == "whsec_new=\n"
     assert "for 2 h" in result.stderr
     assert api.requests[0][3] == {"grace": 7200.0}
+    at_once = run("callbacks", "rotate", NAME, "--grace", "0s")
+    assert "stops signing at once" in at_once.stderr
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import timedelta
 
 import pytest
 
@@ -251,6 +252,60 @@ async def test_a_replay_keeps_ids_and_takes_nobody_elses_events(post: Post, whic
     assert sorted(again) == [(ONE, name) for name in expected]
 
 
+async def test_a_replay_does_not_replay_what_is_told_again_meanwhile(post: Post, monkeypatch):
+    monkeypatch.setattr(events_module, "_REPLAYED_AT_ONCE", 5)
+    monkeypatch.setattr(events_module, "MAX_REPLAYED", 100)
+    endpoint = post.endpoint()
+    await post.end_many(20)
+    await post.pump.run(endpoint.id)
+    replaying = asyncio.create_task(post.events.replay(endpoint.id, TENANT, since=0.0))
+    while not replaying.done():
+        await post.pump.run(endpoint.id)
+    await post.pump.run(endpoint.id)
+    assert await replaying == 20
+    told = post.receivers.got(ONE)
+    assert sorted(told) == sorted([f"msg_{number}.ended" for number in range(20)] * 2)
+
+
+CHANGES = {
+    # what a tenant does while its endpoint is being told, and whether the rest goes elsewhere
+    "removed": (lambda post, id_: post.store.remove(TENANT, id_, "key:test"), False),
+    "disabled": (lambda post, id_: post.store.change(TENANT, id_, "k", enabled=False), False),
+    "moved": (lambda post, id_: post.store.change(TENANT, id_, "key:test", url=TWO), True),
+}
+
+
+@pytest.mark.parametrize(("change", "moved"), CHANGES.values(), ids=CHANGES)
+async def test_a_change_is_obeyed_by_a_run_that_is_under_way(post: Post, change, moved):
+    endpoint = post.endpoint()
+    post.receivers.held[ONE] = asyncio.Event()
+    await post.end_many(40)
+    running = asyncio.create_task(post.pump.run(endpoint.id))
+    await eventually(lambda: post.receivers.at_once.get(ONE) == CONCURRENCY)
+    change(post, endpoint.id)
+    post.endpoints.refresh()
+    post.receivers.held.pop(ONE).set()
+    await running
+    while await post.pump.run(endpoint.id) is not None:
+        pass
+    assert len(post.receivers.got(ONE)) == CONCURRENCY
+    assert len(post.receivers.got(TWO)) == (40 - CONCURRENCY if moved else 0)
+
+
+async def test_a_secret_without_grace_signs_nothing_more_of_a_run_that_is_under_way(post: Post):
+    endpoint = post.endpoint()
+    post.receivers.held[ONE] = asyncio.Event()
+    await post.end_many(40)
+    running = asyncio.create_task(post.pump.run(endpoint.id))
+    await eventually(lambda: post.receivers.at_once.get(ONE) == CONCURRENCY)
+    new = post.store.rotate(TENANT, endpoint.id, timedelta(0), "key:test")
+    post.endpoints.refresh()
+    post.receivers.held.pop(ONE).set()
+    assert await running is None
+    assert set(post.receivers.signed_with[CONCURRENCY:]) == {(new,)}
+    assert len(post.receivers.signed_with) == 40
+
+
 async def test_a_removed_endpoint_is_told_nothing_more(post: Post):
     endpoint = post.endpoint()
     await post.end("msg_1")
@@ -313,8 +368,6 @@ async def test_what_we_do_not_come_to_posting_is_not_the_receivers_failure(
 
 
 async def test_both_secrets_sign_during_the_grace_and_only_the_new_one_after(post: Post):
-    from datetime import timedelta
-
     endpoint = post.endpoint()
     [old] = post.endpoints.value.secrets(endpoint.id, post.clock())
     new = post.store.rotate(TENANT, endpoint.id, timedelta(hours=1), "key:test")

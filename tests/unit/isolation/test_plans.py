@@ -91,8 +91,10 @@ def scanned(database: Any, where: Any, sql: str) -> list[str]:
     if "LIMIT" in sql and "TEMP B-TREE" not in plan:
         # In the order of the index, and no further than the limit.
         return []
+    # What the statement makes itself; the tables that it makes it of have lines of their own.
+    own = re.findall(r"^(?:CO-ROUTINE|MATERIALIZE) (\w+)", plan, re.MULTILINE)
     return [
         table
         for table in re.findall(r"^SCAN (\w+)", plan, re.MULTILINE)
-        if table not in ("CONSTANT", "SUBQUERY")
+        if table not in ("CONSTANT", "SUBQUERY", *own)
     ]

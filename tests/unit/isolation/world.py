@@ -154,7 +154,7 @@ async def opened(
     """The API process as it is, but for Restate."""
     _record(monkeypatch)
     engine = Engine()
-    monkeypatch.setattr(api_process, "RestateIngress", lambda url: engine)
+    monkeypatch.setattr(api_process, "RestateIngress", lambda *urls, direct: engine)
     address = {} if isinstance(where, Path) else {"database_url": where}
     if isinstance(where, Path):
         monkeypatch.setattr(Settings, "database", property(lambda settings: where))

@@ -35,7 +35,12 @@ GONE = {
     MessageOrder: {
         *("to", "content", "status_callback", "metadata", "fingerprint", "tell", "recipient"),
         "verdicts",  # rebuilt from VERDICT_KEPT
-        *("fresh", "quiet", "reply"),  # for the way, which is over; `quiet` tells the time zone
+        *(
+            "direct",
+            "fresh",
+            "quiet",
+            "reply",
+        ),  # for the way, which is over; `quiet` tells the time zone
     },
     Step: {"sender"},
     Verdict: {"detail"},

@@ -112,6 +112,9 @@ async def test_an_end_that_is_written_again_brings_nothing_back(world: World, na
     again = await world.log.get(message)
     assert again.order.to == {"sms": "", "email": ""}
     assert len(again.late) == 1
+    assert names(world) == set()
+    with world.database() as database:
+        assert database.execute("SELECT * FROM message_recipients").fetchall() == []
 
 
 async def test_one_process_at_a_time(world: World):

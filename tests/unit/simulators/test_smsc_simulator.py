@@ -397,6 +397,7 @@ def test_a_schedule_keeps_its_order_on_either_loop(new_event_loop):
         runner.run(run())
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("module", ["smsc", "mail_sink"])
 def test_the_process_ends_quickly_on_sigterm(module):
     with subprocess.Popen(

@@ -124,11 +124,6 @@ class Way:
         return 200
 
 
-@pytest.fixture(scope="session")
-def compiled(tmp_path_factory):
-    return tmp_path_factory.mktemp("compiled") / "cache"
-
-
 @pytest.fixture
 async def way(start, hook, compiled):
     """`await way("twilio")`: that adapter, installed and on its way to a sandbox."""

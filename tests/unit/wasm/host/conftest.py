@@ -133,13 +133,8 @@ class Stage:
         return http
 
 
-@pytest.fixture(scope="session")
-def artifacts(tmp_path_factory):
-    return tmp_path_factory.mktemp("artifacts") / "cache"
-
-
 @pytest.fixture(params=["in threads", "on the loop"])
-async def stage(artifacts, request, tmp_path):
+async def stage(compiled, request, tmp_path):
     tenants, values, way, sink = Tenants(), Values(), Way(), Heard()
     host = AdapterHost(
         tenants,
@@ -147,7 +142,7 @@ async def stage(artifacts, request, tmp_path):
         sink,
         public_url="https://hermes.example/",
         reference_key=KEY,
-        artifacts=artifacts,
+        artifacts=compiled,
         values=values,
         own=SOURCE.parent if request.param == "on the loop" else tmp_path,
     )

@@ -25,8 +25,8 @@ def component() -> Path:
 
 
 @pytest.fixture(scope="session")
-def artifacts(engine, tmp_path_factory):
-    return Artifacts(tmp_path_factory.mktemp("artifacts") / "cache", engine)
+def artifacts(engine, compiled):
+    return Artifacts(compiled, engine)
 
 
 @pytest.fixture(scope="session")

@@ -31,11 +31,11 @@ export const plugin = sdk.adapter({
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory):
+def program(tmp_path_factory, compiled):
     directory = tmp_path_factory.mktemp("adapter")
     (directory / "adapter.js").write_text(ADAPTER)
     engine = Engine()
-    program = Artifacts(directory / "artifacts", engine).load(build(directory))
+    program = Artifacts(compiled, engine).load(build(directory))
     yield program, link(engine)
     engine.close()
 
