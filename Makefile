@@ -31,8 +31,10 @@ run: $(SETUP) ## start the local stack and the demonstration (DEMO=exit: only th
 	@exec $(BIN)/hermes up $(if $(DEMO),--demo=$(DEMO)) $(ARGS)
 
 .PHONY: test
+# Without what Python keeps of its sources, each of hundreds of processes would compile them again.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(SETUP) ## run the whole test suite (ARGS=… goes to pytest)
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m pytest -n auto $(ARGS)
 
 .PHONY: bench
 bench: $(SETUP) ## load through the API to the receipt (RATE=300 a second, DURATION=60 seconds)
@@ -53,7 +55,7 @@ comparison: $(SETUP) ## the same cascade on Restate and on Temporal, which it in
 	@exec $(BIN)/hermes bench --scenario temporal $(ARGS)
 
 .PHONY: docs
-docs: $(SETUP) ## write the documents anew that are made from the code (docs/codes.md)
+docs: $(SETUP) ## write the documents anew that are made from the code (docs/codes.md, docs/tenant-settings.md)
 	@$(BIN)/python -m infra.documents
 
 .PHONY: fuzz

@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Any
+from typing import Any, Final
+
+_NOT_PUBLIC: Final = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            # RFC 6890: for protocols alone. Older Pythons take most of it for public, and Oracle's
+            # clouds tell a machine its credentials at 192.0.0.192.
+            "192.0.0.0/24",
+            "fec0::/10",  # RFC 3879: private once, and still routed where it was set up
+            "3fff::/20",  # RFC 9637: for documents
+        ),
+    )
+)
+"""Of what Python takes for global."""
 
 
 class ForbiddenAddress(OSError):
@@ -18,7 +32,8 @@ def refuse_private(address: str) -> None:
     ip: Any = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         ip = ip.ipv4_mapped or ip.sixtofour or _nat64(ip) or ip
-    if not ip.is_global or ip.is_multicast or ip.is_reserved:
+    public = ip.is_global and not any(ip in network for network in _NOT_PUBLIC)
+    if not public or ip.is_multicast or ip.is_reserved:
         # Without the address: a tenant who sees this is not to learn what our names stand for.
         raise ForbiddenAddress("the host has an address that is not public")
 

@@ -10,7 +10,11 @@ from domain.numbering.kind import NumberKind
 
 Locale = Annotated[
     str,
-    msgspec.Meta(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8}){0,3}$", examples=["da-DK"]),
+    msgspec.Meta(
+        pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8}){0,3}$",
+        description="BCP 47.",
+        examples=["da-DK"],
+    ),
 ]
 """A language, perhaps with a country: BCP 47, such as da or da-DK."""
 

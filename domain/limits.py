@@ -34,7 +34,8 @@ class RateLimits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
     `tenant` holds for all messages of the tenant together, `key` for those of each API key,
     `recipient` for those to one address of a channel, by category, as `{"otp": {"count": 5,
     "seconds": 3600}}`: an OTP that somebody asks for over and over costs the tenant money and the
-    person its sleep. `daily` is the number of messages a day, from midnight UTC on.
+    person its sleep. `daily` is the number of messages a day, which ends at midnight UTC; messages
+    count from the moment on when there is a quota, so that on its first day those before do not.
 
     `daily` is the tenant's, whatever the number of API processes. The others are counted in each
     API process by itself: with two behind one address, `tenant` is half of what both may take.

@@ -164,7 +164,8 @@ class MessageOrder(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     `tell` are the callback events before the end that an endpoint of the tenant wants
     (`domain.callback.PROGRESS`); a message that nobody follows so closely has none and does no work
     for it. A `reply` answers the recipient's own STOP, START or HELP: it is sent although he is on
-    a list, as long as it takes.
+    a list, as long as it takes. `direct` lets a step's first attempt go to its channel without a
+    call of Restate's.
     """
 
     tenant: str
@@ -188,6 +189,7 @@ class MessageOrder(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     recipient: Recipient | None = None
     quiet: tuple[Quiet, ...] = ()
     reply: bool = False
+    direct: bool = False
 
     def quiet_until(self, channel: str, moment: datetime) -> datetime | None:
         """When a channel may be used, if it may not be at this moment."""

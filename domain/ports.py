@@ -9,7 +9,7 @@ from typing import Protocol
 
 from domain.billing.settlement import Settled
 from domain.callback import Telling
-from domain.delivery import Submission
+from domain.delivery import DeliveryRequest, Submission
 from domain.failures import Failure
 from domain.message import Category, MessageOrder
 from domain.tenancy import Mode, Scope, Tenant
@@ -114,6 +114,21 @@ class SecondLook(Protocol):
         """Why the message may not be sent on a channel now: RECIPIENT_BLOCKED there, or
         ACCOUNT_SUSPENDED; None when it may. Raises what the database raises: then nobody knows, and
         it is asked again."""
+
+
+class DirectDelivery(Protocol):
+    """The way to the delivery services that takes no step of Restate's.
+
+    What it may be trusted with: a service knows an attempt again by (message, attempt), and says
+    what became of it instead of sending it twice. So whoever gets no answer here may ask the same
+    by Restate.
+    """
+
+    async def deliver(
+        self, service: str, request: DeliveryRequest, patience: float
+    ) -> Submission | None:
+        """A service's answer; None when it cannot be had here, or not within `patience` seconds:
+        then nobody knows how far the attempt is. Raises nothing but cancellation."""
 
 
 class AttemptJournal(Protocol):

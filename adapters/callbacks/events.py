@@ -66,10 +66,18 @@ _DROP: Final = (
     " WHERE number IN (SELECT number FROM callback_events"
     " WHERE endpoint = ? AND due_at IS NOT NULL AND created_at < ? LIMIT 1000)"
 )
+# In the order of their time, and from where the portion before ended: what has been told again
+# meanwhile is not met again.
+_SETTLED: Final = (
+    "endpoint = ? AND tenant = ? AND due_at IS NULL AND {which} AND (created_at, number) > (?, ?)"
+)
+_PORTION: Final = (
+    f"SELECT created_at, number FROM callback_events WHERE {_SETTLED}"
+    " ORDER BY created_at, number LIMIT ?"
+)
 _REPLAY: Final = (
     "UPDATE callback_events SET due_at = ?, delivered = 0, settled_at = NULL, tries = 0"
-    " WHERE number IN (SELECT number FROM callback_events WHERE endpoint = ? AND tenant = ?"
-    " AND due_at IS NULL AND {which} ORDER BY created_at, number LIMIT ?)"
+    f" WHERE {_SETTLED} AND (created_at, number) <= (?, ?)"
 )
 _REPLAYED_AT_ONCE: Final = 1000
 MAX_REPLAYED: Final = 100_000
@@ -484,14 +492,20 @@ class EventStore:
             values.append(until)
         if state is not None:
             which.append(STATES[state])
-        sql = _REPLAY.format(which=" AND ".join(which) or "number > 0")
-        now = time.time()
-        replayed = 0
+        wanted = " AND ".join(which) or "number > 0"
+        find, replay = _PORTION.format(which=wanted), _REPLAY.format(which=wanted)
+        now, place, replayed = time.time(), (0.0, 0), 0
         while replayed < MAX_REPLAYED:
-            portion = await self._writer.write(
-                sql, (now, endpoint, tenant, *values, _REPLAYED_AT_ONCE)
-            )
-            replayed += portion
-            if portion < _REPLAYED_AT_ONCE:
+            asked = (endpoint, tenant, *values, *place)
+            portion = await self._portion(find, (*asked, _REPLAYED_AT_ONCE))
+            if not portion:
                 break
+            place = portion[-1]
+            replayed += await self._writer.write(replay, (now, *asked, *place))
         return replayed
+
+    async def _portion(self, sql: str, values: Sequence[Any]) -> Sequence[tuple[float, int]]:
+        rows: Sequence[tuple[float, int]] = await self._writer.read(
+            lambda c: c.execute(sql, values).fetchall()
+        )
+        return rows

@@ -127,13 +127,13 @@ class Pump:
                 return None
         run = _Run(
             self._events,
+            self._endpoints,
             self._poster,
             self._disable,
             self._clock,
             self._told,
             endpoint,
             configured,
-            self._endpoints.value.secrets(endpoint, self._clock()),
         )
         self._running[endpoint] = run
         try:
@@ -146,19 +146,21 @@ class Pump:
 @dataclass(slots=True)
 class _Run:
     events: EventStore
+    endpoints: HasDirectory
     poster: Poster
     disable: Disable
     clock: Callable[[], float]
     count: Callable[[str, Outcome], None]
     endpoint: str
     configured: Endpoint | None
-    secrets: tuple[str, ...]
+    secrets: tuple[str, ...] = ()
     health: Health = field(default_factory=Health)
     more: bool = True
     news: asyncio.Event = field(default_factory=asyncio.Event)
     settling: list[asyncio.Future[int]] = field(default_factory=list)
     ending: bool = False
     disabled: bool = False
+    withdrawn: bool = False
     told: bool = False
     noted: bool = True
     tenant: str = ""
@@ -210,7 +212,7 @@ class _Run:
         busy: set[str] = set()
         tasks: dict[asyncio.Task[None], str] = {}
         try:
-            while not (self.down or self.disabled):
+            while not (self.down or self.disabled or self.withdrawn):
                 over = self.clock() >= until
                 if over:
                     ready.clear()
@@ -277,6 +279,8 @@ class _Run:
     async def one(self, event: Due, *, noted: bool = True) -> bool:
         """Post one event and note what came of it; without `noted` that may come a little later.
         True when it was taken."""
+        if self.configured is not None and not self.is_wanted():
+            return False
         self.tenant, self.told = event.tenant, True
         url = event.url or (self.configured.url if self.configured is not None else "")
         self.address = origin_of(url) if event.url else url
@@ -296,6 +300,18 @@ class _Run:
             return True
         await self.note_failure(event, failed, now)
         return False
+
+    def is_wanted(self) -> bool:
+        """Whether the endpoint is still there and enabled, and be at its address and secrets of the
+        moment: a run takes longer than a change may. The next run sees to one that is not."""
+        directory = self.endpoints.value
+        found = directory.get(self.endpoint)
+        if found is None or not found.enabled:
+            self.withdrawn = True
+            return False
+        self.configured = found
+        self.secrets = directory.secrets(self.endpoint, self.clock())
+        return True
 
     async def hold(self, event: Due) -> None:
         """Let an event wait that we did not come to posting: nothing is held against anybody."""
