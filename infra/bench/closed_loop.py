@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from adapters.restate.http import HttpClient
-from infra.bench.load import Order, Sent
+from infra.bench.load import Order, Sent, UnderWay
 
 _CONNECTIONS = 100
 _TIMEOUT = 30.0
@@ -29,6 +29,7 @@ async def keep_busy(
 ) -> Sent:
     """Post as many messages as `under_way`, and the requests without an answer, are short of
     `at_once`, again and again; returns when the time is over and each request has its answer.
+    Raises RuntimeError when the end of one is not known.
 
     What an engine ends in `look_every` seconds has to be little beside `at_once`. No more than
     `at_once` a second are posted: a heap at the beginning would be a wave to the end. Every text is
@@ -59,20 +60,16 @@ async def keep_busy(
 
     number, until = 0, time.monotonic() + seconds
     at_a_time = math.ceil(at_once * look_every)
-    unanswered: set[asyncio.Task[None]] = set()
+    unanswered = UnderWay()
     try:
         while time.monotonic() < until:
             room = at_once - len(unanswered) - await under_way()
             for _ in range(min(room, at_a_time)):
-                task = asyncio.create_task(post(number))
+                unanswered.begin(post(number))
                 number += 1
-                unanswered.add(task)
-                task.add_done_callback(unanswered.discard)
             await asyncio.sleep(look_every)
-        while unanswered:
-            await asyncio.wait(unanswered)
+        await unanswered.settle(sent)
     finally:
-        for task in unanswered:
-            task.cancel()
+        unanswered.cancel()
         await http.close()
     return sent

@@ -53,10 +53,15 @@ def _figures(result: Result) -> str:
         "fsync on:"
     )
     counts = table(
-        ("accepted", "delivered", "failed", "lost", "duplicates", "delivered a second"),
+        (
+            *("offered", "accepted", "refused"),
+            *("delivered", "failed", "lost", "duplicates", "delivered a second"),
+        ),
         [
             (
+                f"{result.offered:,}",
                 f"{result.accepted:,}",
+                f"{sum(result.refused.values()):,}",
                 f"{result.delivered:,}",
                 f"{result.failed:,}",
                 f"{result.lost:,}",
@@ -68,9 +73,9 @@ def _figures(result: Result) -> str:
     times = table(
         ("time (the simulator's receipt comes 200 ms after its response)", "p50", "p99"),
         [
-            ("request to receipt", f"{result.p50_ms:,.0f} ms", f"{result.p99_ms:,.0f} ms"),
-            ("request to 202", "", f"{result.accept_p99_ms:,.0f} ms"),
-            ("step to the carrier's answer", "", f"{result.step_p99_ms:,.0f} ms"),
+            ("request to receipt", _ms(result.p50_ms), _ms(result.p99_ms)),
+            ("request to 202", "", _ms(result.accept_p99_ms)),
+            ("step to the carrier's answer", "", _ms(result.step_p99_ms)),
         ],
     )
     price, total = result.cpu_ms_per_message, result.cpu_ms_per_message["total"]
@@ -94,6 +99,10 @@ def _figures(result: Result) -> str:
         [(name, f"{times_:,}") for name, times_ in result.restate_per_message.items()],
     )
     return "\n".join((what, "", counts, times, processes, work))
+
+
+def _ms(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:,.0f} ms"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

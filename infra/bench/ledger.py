@@ -7,7 +7,7 @@ import json
 import time
 import urllib.request
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from adapters.store.message_log import SqliteMessageLog
@@ -28,7 +28,9 @@ _PLACES = Places(bytes(32))
 """Nobody is forgotten through these logs: they are only read."""
 _PAGE = 1000
 _LOOK_EVERY = 0.25
-_MAY_HAVE_ARRIVED = (Event.SUBMITTED, Event.OUTCOME_UNKNOWN, Event.RECEIPT)
+_HAS_ARRIVED = (Event.SUBMITTED, Event.RECEIPT)
+"""Nobody but who took it reports on it."""
+_MAY_HAVE_ARRIVED = (*_HAS_ARRIVED, Event.OUTCOME_UNKNOWN)
 _UNDER_WAY = (Status.PROCESSING, Status.SCHEDULED)
 _INVOCATIONS = (
     "SELECT target_service_key FROM sys_invocation WHERE target_service_name = 'Message'"
@@ -38,9 +40,11 @@ _INVOCATIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The SMSCs' side: the texts that they took, and how often."""
+    """The SMSCs' side: the texts that they took, and how often; and, where they tell, under which
+    ids, each behind its carrier's name and a stroke."""
 
     taken: Mapping[str, int]
+    ids: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     @property
     def copies(self) -> dict[str, int]:
@@ -52,6 +56,18 @@ class Seen:
         """Submissions beyond the first of each text."""
         return sum(self.taken.values()) - len(self.taken)
 
+    @property
+    def carriers(self) -> set[str]:
+        """Those whose ids are known."""
+        return {each.partition("/")[0] for ids in self.ids.values() for each in ids}
+
+    def without(self, texts: Collection[str]) -> Seen:
+        """The same but for these, of which nobody knows whether they were to be taken."""
+        return Seen(
+            {text: times for text, times in self.taken.items() if text not in texts},
+            {text: ids for text, ids in self.ids.items() if text not in texts},
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Books:
@@ -61,6 +77,13 @@ class Books:
     accepted: int
     ended: Mapping[str, LoggedMessage]
     in_flight: Collection[str]
+
+    def __add__(self, other: Books) -> Books:
+        return Books(
+            self.accepted + other.accepted,
+            {**self.ended, **other.ended},
+            {*self.in_flight, *other.in_flight},
+        )
 
     @property
     def lost(self) -> int:
@@ -94,17 +117,17 @@ class Books:
         return len(self.disagreeing(seen))
 
     def disagreeing(self, seen: Seen, channel: str | None = None) -> set[str]:
-        """Texts that a provider is said to have and none took, that one took more often than
-        there were attempts, or that nobody was promised. `channel` looks at the attempts on one
-        only, where `seen` is that one's other side."""
+        """Texts that a provider took less often than it is said to, or more often than there were
+        attempts; that got a receipt which is another's; or that nobody was promised. `channel`
+        looks at the attempts on one only, where `seen` is that one's other side."""
+        carriers = seen.carriers
         wrong = set()
         for text, message in self.ended.items():
             copies = seen.taken.get(text, 0)
-            confirmed = any(
-                entry.event is Event.SUBMITTED and channel in (None, entry.channel)
-                for entry in timeline(message)
-            )
-            if not confirmed <= copies <= attempts(message, channel):
+            sure = attempts(message, channel, _HAS_ARRIVED)
+            if not sure <= copies <= attempts(message, channel):
+                wrong.add(text)
+            if text in seen.ids and not _reported_on(message, carriers) <= set(seen.ids[text]):
                 wrong.add(text)
         return wrong | {
             text for text in seen.taken if text not in self.ended and text not in self.in_flight
@@ -129,15 +152,28 @@ def timeline(message: LoggedMessage) -> Sequence[Entry]:
     return () if message.record is None else message.record.timeline
 
 
-def attempts(message: LoggedMessage, channel: str | None = None) -> int:
-    """Attempts that a provider may have taken, on one channel or on any."""
+def attempts(
+    message: LoggedMessage,
+    channel: str | None = None,
+    events: Collection[Event] = _MAY_HAVE_ARRIVED,
+) -> int:
+    """Attempts that a provider may have taken, on one channel or on any; or those of which the
+    timeline has one of these `events`."""
     return len(
         {
             entry.attempt
             for entry in timeline(message)
-            if entry.event in _MAY_HAVE_ARRIVED and channel in (None, entry.channel)
+            if entry.event in events and channel in (None, entry.channel)
         }
     )
+
+
+def _reported_on(message: LoggedMessage, carriers: Collection[str]) -> set[str]:
+    """What these carriers' receipts were about, as SMPP's correlator writes it down:
+    carrier/id/state. Receipts that came after the end are another list."""
+    about = (entry.receipt_id for entry in (*timeline(message), *message.late))
+    ids = {each.rpartition("/")[0] for each in about if each is not None}
+    return {each for each in ids if each.partition("/")[0] in carriers}
 
 
 def is_flagged(message: LoggedMessage, channel: str | None = None) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -18,7 +20,9 @@ BLOCK = 9_900
 _BLOCKS = 10
 CONNECTIONS = 100
 """Of a client, as a pool of one usually has."""
-_REQUEST_TIMEOUT = 30.0
+REQUEST_TIMEOUT = 30.0
+_FILES_BESIDE = 1_000
+"""Open files that a process has beside its connections, at most."""
 _INSIST_FOR = 60.0
 _FINAL = frozenset({"400", "401", "404", "413", "415", "422"})
 """Statuses that no repetition changes. Not 429: what an earlier try began may still be there."""
@@ -29,12 +33,22 @@ _AGAIN_AFTER = 0.2
 class Sent:
     """What the client saw. `due` holds, by message id, when the request was due (seconds since
     the epoch): waiting for a slow server counts as the server's latency. `texts` holds each
-    message's text, which no other has."""
+    message's text, which no other has.
+
+    `refused` counts requests, by their last answer, and `repeated` the answers after which one was
+    made again. `unsure` holds the texts of those refused ones that may have been taken all the
+    same. `left_at` and `lag_ms` say of each scheduled request when it left, and how late that was:
+    where they lag, it is the generator that was measured.
+    """
 
     due: dict[str, float] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
     accept_ms: list[float] = field(default_factory=list)
+    repeated: Counter[str] = field(default_factory=Counter)
+    unsure: set[str] = field(default_factory=set)
+    left_at: list[float] = field(default_factory=list)
+    lag_ms: list[float] = field(default_factory=list)
 
     @property
     def answered(self) -> int:
@@ -52,7 +66,68 @@ class Sent:
         for reason, count in other.refused.items():
             both.refused[reason] = both.refused.get(reason, 0) + count
         both.accept_ms = self.accept_ms + other.accept_ms
+        both.repeated = self.repeated + other.repeated
+        both.unsure = self.unsure | other.unsure
+        both.left_at = self.left_at + other.left_at
+        both.lag_ms = self.lag_ms + other.lag_ms
         return both
+
+
+class UnderWay:
+    """Requests that wait for their answers. Each ends in the books, or `settle` says that one did
+    not: a load that loses requests would report on fewer than it made."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._made = 0
+        self._broke: BaseException | None = None
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def begin(self, request: Coroutine[Any, Any, None]) -> None:
+        """Make a request; returns at once."""
+        self._made += 1
+        task = asyncio.get_running_loop().create_task(request)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    async def fewer_than(self, many: int) -> None:
+        """Wait until so many are not under way."""
+        while len(self._tasks) >= many:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+
+    async def settle(self, sent: Sent) -> None:
+        """Wait for all. Raises RuntimeError when `sent` does not have the end of each."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        if sent.answered != self._made:
+            raise RuntimeError(
+                f"of {self._made} requests the end of {sent.answered} is known"
+            ) from self._broke
+
+    def cancel(self) -> None:
+        """Give up those that still wait."""
+        for task in self._tasks:
+            task.cancel()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and self._broke is None:
+            self._broke = task.exception()
+
+
+def allow_connections(count: int) -> None:
+    """Let this process, and those that it starts from now on, have so many connections.
+
+    Raises RuntimeError when the system allows fewer.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + _FILES_BESIDE
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise RuntimeError(f"{wanted} open files are needed, and {hard} are allowed (ulimit -Hn)")
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 Order = Callable[[int, str], dict[str, Any]]
@@ -86,40 +161,38 @@ async def send(
     insist: bool = False,
     at_once: int = 100_000,
     connections: int = CONNECTIONS,
+    timeout: float = REQUEST_TIMEOUT,
     progress: Callable[[int], None] = lambda sent: None,
 ) -> Sent:
-    """Post `count` messages at `rate` a second; returns when each has its answer.
+    """Post `count` messages at `rate` a second; returns when each has its answer, or none within
+    `timeout` seconds. Raises RuntimeError when the end of one is not known.
 
     Every text is different and begins with `label`, so that the receiving side can count. With
     more than `at_once` requests unanswered the schedule waits, and so does a request while all
-    `connections` are waiting for answers. Who insists repeats a request that
-    was not answered, under its idempotency key, so that no message is accepted unheard.
+    `connections` are waiting for answers: an open loop needs `rate` times `timeout` of both. Who
+    insists repeats a request that was not answered, under its idempotency key, so that no message
+    is accepted unheard.
     """
     sent = Sent()
     # The cheapest client there is: the load shares its processors with what it measures.
-    http = HttpClient(api_url, connections=connections, timeout=_REQUEST_TIMEOUT)
+    http = HttpClient(api_url, connections=connections, timeout=timeout)
     client = _Client(http, key, sent, label if insist else None)
-    under_way: set[asyncio.Task[None]] = set()
+    under_way = UnderWay()
     began, began_at = time.monotonic(), time.time()
     try:
         for number in range(count):
             wait = began + number / rate - time.monotonic()
             if wait > 0:
                 await asyncio.sleep(wait)
-            while len(under_way) >= at_once:
-                await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+            await under_way.fewer_than(at_once)
             text = f"{label} {number:06}: your code is 4711"
-            post = client.post(number, text, order(number, text), began_at + number / rate)
-            task = asyncio.get_running_loop().create_task(post)
-            under_way.add(task)
-            task.add_done_callback(under_way.discard)
+            due = began_at + number / rate
+            under_way.begin(client.post(number, text, order(number, text), due))
             if number % 50 == 0:
                 progress(number)
-        while under_way:
-            await asyncio.wait(under_way)
+        await under_way.settle(sent)
     finally:
-        for task in under_way:
-            task.cancel()
+        under_way.cancel()
         await http.close()
     progress(count)
     return sent
@@ -139,16 +212,21 @@ class _Client:
         headers = self._headers
         if self._keys is not None:
             headers += f"idempotency-key: {self._keys}-{number}\r\n"
+        sent, now = self._sent, time.time()
+        sent.left_at.append(now)
+        sent.lag_ms.append((now - due) * 1000)
         give_up = time.monotonic() + _INSIST_FOR
-        while True:
-            reason = await self._try(text, body, headers, due)
-            if reason is None or reason in _FINAL or self._keys is None:
-                break
-            if time.monotonic() > give_up:
-                break
+        unsure = False
+        while (reason := await self._try(text, body, headers, due)) is not None:
+            # No answer, or one that a server gives which does not know itself.
+            unsure = unsure or not reason.startswith("4")
+            if reason in _FINAL or self._keys is None or time.monotonic() > give_up:
+                sent.refused[reason] = sent.refused.get(reason, 0) + 1
+                if unsure:
+                    sent.unsure.add(text)
+                return
+            sent.repeated[reason] += 1
             await asyncio.sleep(_AGAIN_AFTER)
-        if reason is not None:
-            self._sent.refused[reason] = self._sent.refused.get(reason, 0) + 1
 
     async def _try(self, text: str, body: bytes, headers: str, due: float) -> str | None:
         """None when the message was accepted, else why it was not."""

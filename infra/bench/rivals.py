@@ -13,6 +13,7 @@ import signal
 import sqlite3
 import sys
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from importlib.util import find_spec
@@ -33,6 +34,8 @@ from infra.local.supervision import http_ok
 _TEMPORAL = ("temporal", "worker")
 """The processes that a message's price is counted over on Temporal's side."""
 _PATIENCE = 30.0
+_NEWEST = 10_000
+"""Mails that a sink lists at once, and keeps."""
 _PROTOTYPE = "tests.comparison.temporal"
 # By the index on status: asked several times a second.
 _UNDER_WAY = """
@@ -67,11 +70,12 @@ class Rival(Protocol):
         ...
 
     def ended(self) -> dict[str, float]:
-        """When messages ended, by id, in seconds since the epoch."""
+        """When messages ended, well or badly, by id, in seconds since the epoch."""
         ...
 
-    def mail_copies(self) -> int:
-        """Mails that the sink took beyond the first for each text."""
+    def mailed(self) -> Counter[str]:
+        """Every text that the mail sink took, and how often. Raises RuntimeError when there were
+        more than it keeps."""
         ...
 
     def kill(self) -> None:
@@ -84,9 +88,11 @@ class _Mails:
 
     mail_url: str
 
-    def mail_copies(self) -> int:
-        texts = [mail["text"] for mail in _ask(f"{self.mail_url}/messages?limit=10000")["messages"]]
-        return len(texts) - len(set(texts))
+    def mailed(self) -> Counter[str]:
+        mails = _ask(f"{self.mail_url}/messages?limit={_NEWEST}")["messages"]
+        if len(mails) == _NEWEST:
+            raise RuntimeError(f"the mail sink lists {_NEWEST:,} mails, and may have had more")
+        return Counter((mail["text"] or "").strip() for mail in mails)
 
 
 class Hermes(_Mails):

@@ -24,6 +24,10 @@ class Sandbox:
         """Change how one provider behaves from now on."""
         await _ask(f"{self.url}/options?provider={provider}", "PATCH", options)
 
+    async def accepted(self, provider: str) -> int:
+        """How many messages a provider took since its start, whatever it still lists."""
+        return int((await _ask(f"{self.url}/stats"))[provider]["accepted"])
+
     async def taken(self, provider: str) -> Counter[str]:
         """Every text that a provider took, and how often."""
         path = f"/messages?provider={provider}&limit={_NEWEST}"
@@ -36,6 +40,10 @@ class Mailbox:
     """The mail sink. `url` is its control port's."""
 
     url: str
+
+    async def accepted(self) -> int:
+        """How many mails it took since its start, whatever it still lists."""
+        return int((await _ask(f"{self.url}/stats"))["accepted"])
 
     async def taken(self) -> Counter[str]:
         """Every text that it took, and how often."""

@@ -7,7 +7,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -39,7 +39,7 @@ Pids = Callable[[], Mapping[str, int]]
 class Measured:
     """What a load showed. `rate` is messages delivered a second; by process, a message's
     `cpu_ms`, and `memory_mb` at the end, of all processes of a kind together; `kept_bytes` what a
-    message leaves in each database. `busiest` is the share that the busiest of several endpoint
+    message leaves in each database. `refused` are requests that the API did not take. `busiest` is the share that the busiest of several endpoint
     processes had in their work. `work` is what restate-server did for a message, `otherwise` how
     many ended in another way than delivered. `others` are the processors that programs had which
     are none of ours: with some, the rate is not what this machine can do."""
@@ -54,6 +54,7 @@ class Measured:
     copies: int
     otherwise: int
     others: float
+    refused: int
 
     @property
     def price(self) -> float:
@@ -84,17 +85,21 @@ async def _measure(
 ) -> Measured:
     """What the load shows; messages end so many seconds `behind` it."""
     pids = pids or site.stack.pids
+    measured = dict(pids())
     work = await asyncio.to_thread(engine.work, site.stack.ports.fabric)
-    stored, cpu, began = _stored(site), _by_kind(meter.cpu_seconds(pids())), time.time()
+    stored, cpu, began = _stored(site), _by_kind(meter.cpu_seconds(measured)), time.time()
     shares, theirs = _endpoints(site), _others()
     sent = await load
     stopped = time.time()
     await ledger.drain(site.log, [TENANT], _DRAIN)
-    used, elapsed = _by_kind(meter.cpu_seconds(pids())), time.time() - began
+    only_these(measured.items(), pids().items())
+    used, elapsed = _by_kind(meter.cpu_seconds(measured)), time.time() - began
     others = (_others() - theirs) / elapsed
     worked = await asyncio.to_thread(engine.work, site.stack.ports.fabric)
-    left, memory = _stored(site), _by_kind(meter.rss_mb(pids()))
-    each = {pid: at - shares.get(pid, 0.0) for pid, at in _endpoints(site).items()}
+    left, memory = _stored(site), _by_kind(meter.rss_mb(measured))
+    ends = _endpoints(site)
+    only_these(shares, ends)
+    each = {name: at - shares[name] for name, at in ends.items()}
     books = await site.settle({TENANT: sent}, _DRAIN)
     delivered = [m for m in books.ended.values() if m.status is Status.DELIVERED]
     ends = [m.ended_at.timestamp() for m in delivered if m.ended_at is not None]
@@ -111,6 +116,7 @@ async def _measure(
         copies=(await site.seen()).duplicates,
         otherwise=len(books.ended) - len(delivered),
         others=max(others, 0.0),
+        refused=sum(sent.refused.values()),
     )
 
 
@@ -126,6 +132,13 @@ async def _busy(site: Site, label: str, seconds: float) -> Sent:
         label=label,
         order=one_time_password,
     )
+
+
+def only_these(measured: Iterable[object], now: Iterable[object]) -> None:
+    """Raises RuntimeError when a process ended meanwhile: what it used is in no account."""
+    gone, new = set(measured) - set(now), set(now) - set(measured)
+    if gone or new:
+        raise RuntimeError(f"processes have changed: {gone or 'none'} became {new or 'none'}")
 
 
 def _by_kind(found: Mapping[str, float]) -> dict[str, float]:

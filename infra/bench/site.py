@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,16 @@ from typing import Any
 
 from infra.bench import ledger
 from infra.bench.ledger import Books, Seen
-from infra.bench.load import CONNECTIONS, Order, Sent, one_time_password, send
+from infra.bench.load import (
+    CONNECTIONS,
+    REQUEST_TIMEOUT,
+    Order,
+    Sent,
+    one_time_password,
+    send,
+)
 from infra.bench.processes import Processes
-from infra.bench.scenario import Run
+from infra.bench.scenario import Check, Run
 from infra.bench.smsc import Smsc, account, start_smsc
 from infra.local.ports import Ports
 from infra.local.stack import Stack
@@ -69,6 +76,7 @@ class Site:
         insist: bool = False,
         at_once: int = 1_000,
         connections: int = CONNECTIONS,
+        timeout: float = REQUEST_TIMEOUT,
         quiet: bool = False,
     ) -> Sent:
         """Load by the API, as `load.send`; progress is told unless `quiet`."""
@@ -82,6 +90,7 @@ class Site:
             insist=insist,
             at_once=at_once,
             connections=connections,
+            timeout=timeout,
             progress=lambda done: None if quiet else self.run.progress(label, done, count),
         )
 
@@ -113,9 +122,18 @@ class Site:
     async def seen(self) -> Seen:
         """What the simulators took, all together."""
         taken: Counter[str] = Counter()
-        for smsc in self.smscs.values():
-            taken.update(await smsc.taken())
-        return Seen(taken)
+        ids: defaultdict[str, set[str]] = defaultdict(set)
+        for name, smsc in self.smscs.items():
+            for entry in await smsc.accepted():
+                taken[entry["text"]] += len(entry["message_ids"])
+                ids[entry["text"]].update(f"{name}/{each}" for each in entry["message_ids"])
+        return Seen(taken, dict(ids))
+
+
+def asked_again(sent: Sent) -> Check:
+    """What has no bar: the answers that the client repeated its request after, by code."""
+    said = ", ".join(f"{code}: {many:,}" for code, many in sorted(sent.repeated.items()))
+    return Check("answers that were asked for again", said or "none", "any", ok=True)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 import urllib.request
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,8 +53,15 @@ class Smsc:
 
     async def taken(self) -> dict[str, int]:
         """Every text that it took, and how often."""
-        answer = await self._ask("/accepted")
-        return {entry["text"]: len(entry["message_ids"]) for entry in answer["accepted"]}
+        taken: Counter[str] = Counter()
+        for entry in await self.accepted():
+            taken[entry["text"]] += len(entry["message_ids"])
+        return taken
+
+    async def accepted(self) -> list[dict[str, Any]]:
+        """What it took: for each text to a destination its own ids, and when the first receipt of
+        each was sent, if it was."""
+        return list((await self._ask("/accepted"))["accepted"])
 
     async def submits(self) -> list[dict[str, Any]]:
         """The newest 10,000 submissions, oldest first, refused ones, too; `at` is seconds since

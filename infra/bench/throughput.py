@@ -35,7 +35,8 @@ _DRAIN_SECONDS = 90.0
 
 @dataclass(frozen=True)
 class Result:
-    """What a run measured. Times in ms, memory in MB, CPU in ms a delivered message.
+    """What a run measured. Times in ms, None where there was nothing to take the time of; memory
+    in MB, CPU in ms a delivered message.
 
     `p50_ms` and `p99_ms` run from when the request was due to the message's end; `step_p99_ms`
     from a step's beginning to the carrier's answer. CPU is counted from the first request to the
@@ -45,6 +46,7 @@ class Result:
 
     rate: float
     duration_s: float
+    offered: int
     accepted: int
     refused: dict[str, int]
     delivered: int
@@ -52,15 +54,20 @@ class Result:
     lost: int
     duplicates: int
     delivered_per_s: float
-    accept_p99_ms: float
-    p50_ms: float
-    p99_ms: float
-    step_p99_ms: float
+    accept_p99_ms: float | None
+    p50_ms: float | None
+    p99_ms: float | None
+    step_p99_ms: float | None
     cpu_ms_per_message: dict[str, float]
     other_side_cpu_ms_per_message: dict[str, float]
     rss_mb: dict[str, float]
     written_kb_per_message: dict[str, float] = field(default_factory=dict)
     restate_per_message: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def clean(self) -> bool:
+        """Whether every message that was offered was delivered, once."""
+        return 0 < self.offered == self.accepted == self.delivered and not self.duplicates
 
     def as_dict(self) -> dict[str, object]:
         """The result as JSON has it."""
@@ -150,6 +157,7 @@ def _result(
     return Result(
         rate=rate,
         duration_s=duration,
+        offered=sent.answered,
         accepted=len(sent.due),
         refused=sent.refused,
         delivered=len(delivered),
@@ -183,8 +191,9 @@ def _control(stack: Stack, path: str, method: str = "GET") -> bytes:
         return bytes(answer.read())
 
 
-def _percentile(values: Sequence[float], percent: float) -> float:
-    return round(percentile(values, percent) or 0.0, 1)
+def _percentile(values: Sequence[float], percent: float) -> float | None:
+    found = percentile(values, percent)
+    return None if found is None else round(found, 1)
 
 
 def encode(result: Result) -> bytes:

@@ -6,16 +6,41 @@ A kind of fault is a file here and an entry in the table of whoever uses it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from infra.bench.site import Site
 
-Strike = Callable[[Site, random.Random], Coroutine[Any, Any, None]]
-"""Breaks something, waits, and mends it. What is random about it comes from the argument only."""
+
+class Broken:
+    """What is broken at present, each thing by one fault: of two that break the same, the first to
+    end would undo the other one."""
+
+    def __init__(self) -> None:
+        self._things: set[str] = set()
+
+    @contextlib.contextmanager
+    def alone(self, *things: str) -> Iterator[bool]:
+        """Keep others from these things for the block's time; False when one is broken already,
+        and the block has to leave all of them alone."""
+        if not self._things.isdisjoint(things):
+            yield False
+            return
+        self._things.update(things)
+        try:
+            yield True
+        finally:
+            self._things.difference_update(things)
+
+
+Strike = Callable[[Site, random.Random, Broken], Coroutine[Any, Any, bool]]
+"""Breaks something, waits, and mends it; False when there was nothing to break: it is down, or
+another fault has it. What is random about it comes from the argument only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +89,19 @@ def draw(
     return blows
 
 
-async def strike(site: Site, blows: Sequence[Blow]) -> None:
-    """Let all of them happen at their time; returns when everything is mended."""
-    began = time.monotonic()
+async def strike(site: Site, blows: Sequence[Blow]) -> Counter[str]:
+    """Let all of them happen at their time; returns when everything is mended, how often each fault
+    struck, by its name."""
+    began, broken = time.monotonic(), Broken()
+    struck: Counter[str] = Counter()
+
+    async def one(blow: Blow) -> None:
+        struck[blow.fault.name] += await blow.fault.strike(site, random.Random(blow.seed), broken)
+
     async with asyncio.TaskGroup() as tasks:
         for blow in blows:
             if not blow.fault.possible:
                 continue
             await asyncio.sleep(began + blow.at - time.monotonic())
-            tasks.create_task(blow.fault.strike(site, random.Random(blow.seed)))
+            tasks.create_task(one(blow))
+    return struck

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from infra.bench.faults import Fault, Strike
+from infra.bench.faults import Broken, Fault, Strike
 from infra.bench.site import Site
 from infra.bench.smsc import Smsc
 
@@ -56,17 +56,22 @@ CARRIER_FAULTS: Final = (
 )
 
 
-async def suffer(smsc: Smsc, fault: CarrierFault, chance: random.Random) -> None:
-    """Let one carrier have one of these for a while."""
-    await smsc.set(**fault.options)
-    if fault.cuts:
-        await smsc.kill_links()
-    await asyncio.sleep(chance.uniform(fault.least, fault.most))
-    await smsc.set(**fault.healthy)
+async def suffer(smsc: Smsc, fault: CarrierFault, chance: random.Random, broken: Broken) -> bool:
+    """Let one carrier have one of these for a while; False when it has another one that changes
+    the same."""
+    with broken.alone(*(f"carrier {smsc.name}: {option}" for option in fault.options)) as free:
+        if not free:
+            return False
+        await smsc.set(**fault.options)
+        if fault.cuts:
+            await smsc.kill_links()
+        await asyncio.sleep(chance.uniform(fault.least, fault.most))
+        await smsc.set(**fault.healthy)
+    return True
 
 
-async def _cut(site: Site, chance: random.Random) -> None:
-    await _one(site, chance).kill_links()
+async def _cut(site: Site, chance: random.Random, broken: Broken) -> bool:
+    return await _one(site, chance).kill_links() > 0
 
 
 def _one(site: Site, chance: random.Random) -> Smsc:
@@ -74,8 +79,8 @@ def _one(site: Site, chance: random.Random) -> Smsc:
 
 
 def _strike(fault: CarrierFault) -> Strike:
-    async def strike(site: Site, chance: random.Random) -> None:
-        await suffer(_one(site, chance), fault, chance)
+    async def strike(site: Site, chance: random.Random, broken: Broken) -> bool:
+        return await suffer(_one(site, chance), fault, chance, broken)
 
     return strike
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from infra.bench.faults import Fault
+from infra.bench.faults import Broken, Fault
 from infra.bench.site import Site
 
 STEPPED: Final = ("endpoint", "pool", "api")
@@ -46,11 +46,15 @@ def _set(file: Path, seconds: float) -> None:
     draft.replace(file)
 
 
-async def _step(site: Site, chance: random.Random) -> None:
+async def _step(site: Site, chance: random.Random, broken: Broken) -> bool:
     file = site.run.directory / _FILE
-    _set(file, chance.choice(STEPS))
-    await asyncio.sleep(chance.uniform(*_LASTS))
-    _set(file, 0.0)
+    with broken.alone("clock") as free:
+        if not free:
+            return False
+        _set(file, chance.choice(STEPS))
+        await asyncio.sleep(chance.uniform(*_LASTS))
+        _set(file, 0.0)
+    return True
 
 
 FAULTS: Final = (Fault("clock: stepped and stepped back", _step, weight=4, possible=POSSIBLE),)

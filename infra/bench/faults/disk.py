@@ -14,7 +14,7 @@ import resource
 import sys
 from typing import Final
 
-from infra.bench.faults import Fault, Strike
+from infra.bench.faults import Broken, Fault, Strike
 from infra.bench.site import Site
 
 _LASTS: Final = (0.5, 4.0)
@@ -27,15 +27,20 @@ def _limit(pid: int, *, full: bool) -> None:
 
 
 def _fill(name: str) -> Strike:
-    async def strike(site: Site, chance: random.Random) -> None:
+    async def strike(site: Site, chance: random.Random, broken: Broken) -> bool:
         pid = site.stack.pid(name)
-        if pid is None:
-            return
-        # It may be killed before, or meanwhile; its successor begins with a disk that has room.
-        with contextlib.suppress(ProcessLookupError):
-            _limit(pid, full=True)
+        with broken.alone(f"disk of {pid}") as free:
+            if pid is None or not free:
+                return False
+            try:
+                _limit(pid, full=True)
+            except ProcessLookupError:
+                return False
             await asyncio.sleep(chance.uniform(*_LASTS))
-            _limit(pid, full=False)
+            # Its successor, if it was killed meanwhile, began with a disk that has room.
+            with contextlib.suppress(ProcessLookupError):
+                _limit(pid, full=False)
+        return True
 
     return strike
 

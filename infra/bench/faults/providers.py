@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from infra.bench.faults import Fault, Strike
+from infra.bench.faults import Broken, Fault, Strike
 from infra.bench.sandbox import Sandbox
 from infra.bench.site import Site
 
@@ -39,12 +39,16 @@ PROVIDER_FAULTS: Final = (
 
 
 def _strike(fault: ProviderFault) -> Strike:
-    async def strike(site: Site, chance: random.Random) -> None:
+    async def strike(site: Site, chance: random.Random, broken: Broken) -> bool:
         sandbox = Sandbox(site.stack.providers_url)
         name = chance.choice(PROVIDERS)
-        await sandbox.set(name, **fault.options)
-        await asyncio.sleep(chance.uniform(*_LASTS))
-        await sandbox.set(name, **fault.healthy)
+        with broken.alone(*(f"provider {name}: {option}" for option in fault.options)) as free:
+            if not free:
+                return False
+            await sandbox.set(name, **fault.options)
+            await asyncio.sleep(chance.uniform(*_LASTS))
+            await sandbox.set(name, **fault.healthy)
+        return True
 
     return strike
 

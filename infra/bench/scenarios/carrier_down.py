@@ -11,7 +11,7 @@ import uvloop
 
 from domain.ports import LoggedMessage
 from infra.bench.ledger import CONSERVATION, Books
-from infra.bench.scenario import Check, Run, Scenario, at_least, at_most, percentile
+from infra.bench.scenario import Check, Run, Scenario, at_least, at_most, exactly, percentile
 from infra.bench.site import TENANT, Peer, Site, site
 from infra.bench.smsc import Smsc
 
@@ -23,6 +23,7 @@ BEFORE = at_least("messages by the first carrier before", 1)
 MOVED = at_most("accept → submit by the second carrier while the first is down, p99", 1.0, "s")
 MOVED_ALL = at_least("of these, submitted by the second carrier", 100, "%")
 BACK = at_most("from healing to traffic on the first carrier", _BACK_WITHIN, "s")
+REFUSED = exactly("requests refused for good", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ async def _measure(site: Site) -> Sequence[Check]:
         MOVED.check(percentile(waits, 99)),
         MOVED_ALL.check(100 * len(waits) / max(len(waits) + elsewhere, 1)),
         BACK.check(min(returned, default=None)),
+        REFUSED.check(sum(sent.refused.values())),
         *books.checks(await site.seen()),
     )
 
@@ -101,7 +103,7 @@ def _accepted_at(message: LoggedMessage) -> float:
 SCENARIO = Scenario(
     "carrier-down",
     "The first of two carriers cuts its binds, refuses new ones for a while, and comes back",
-    (BEFORE, MOVED, MOVED_ALL, BACK, *CONSERVATION),
+    (BEFORE, MOVED, MOVED_ALL, BACK, REFUSED, *CONSERVATION),
     run,
     duration=60.0,
 )

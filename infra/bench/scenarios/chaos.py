@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
+import http.client
 import json
 import shutil
 import sys
-import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -20,15 +21,16 @@ import msgspec
 import uvloop
 
 from domain.cascade import MAX_RESENDS
-from domain.message import DeliveryPolicy
+from domain.message import DeliveryPolicy, MessageOrder
 from domain.ports import LoggedMessage
+from domain.timeline import Event, Status
 from infra.bench.faults import Blow, carriers, clocks, disk, draw, processes, providers, strike
 from infra.bench.faults.carriers import RESPONSE_DELAY
-from infra.bench.ledger import DISAGREEMENTS, IN_FLIGHT, LOST, UNFLAGGED, Books, Seen
+from infra.bench.ledger import DISAGREEMENTS, IN_FLIGHT, LOST, UNFLAGGED, Books, Seen, timeline
 from infra.bench.load import BLOCK, Sent, one_time_password, recipient
 from infra.bench.sandbox import Mailbox, Sandbox
-from infra.bench.scenario import Check, Run, Scenario, at_least, exactly
-from infra.bench.site import EVERYTHING, TENANT, Peer, Site, site
+from infra.bench.scenario import Check, Run, Scenario, at_least, at_most, exactly
+from infra.bench.site import EVERYTHING, TENANT, Peer, Site, asked_again, site
 from infra.local.demo_adapters import set_up_demo_adapters
 from infra.local.demo_keys import ensure_demo_keys
 
@@ -68,9 +70,14 @@ FAULTS: Final = (
     *clocks.FAULTS,
 )
 
-BLOWS = at_least("faults", 1)
+_WELL: Final = (Status.DELIVERED, Status.SENT, Status.CANCELED)
+
+STRUCK = at_least("faults that struck", 1)
+MEANS = exactly("kinds of faults that this machine has no means for", 0)
 REFUSED = exactly("requests refused for good", 0)
-ENDINGS = exactly("delivered + sent + failed + expired + canceled", "accepted")
+CANCELED = at_least("ended canceled", 1)
+EXPIRED = at_least("ended expired", 1)
+ASTRAY = at_most("failed or expired for sure, of those that no fault of their own makes so", 99, "%")
 BEYOND = exactly("messages submitted more often than their policy allows", 0)
 
 
@@ -118,8 +125,11 @@ async def _break(site: Site, blows: Sequence[Blow], rate: float) -> Sequence[Che
     sent = await site.send(
         label, rate=rate, count=count, order=_order, insist=True, at_once=_AT_ONCE
     )
-    await breaking
+    struck = await breaking
     canceling.cancel()
+    # Not whatever else ended it, which nobody has seen yet.
+    with contextlib.suppress(asyncio.CancelledError):
+        await canceling
     books = await site.settle({TENANT: sent}, _DRAIN)
     sides = await _sides(site)
     wrong = {
@@ -127,26 +137,46 @@ async def _break(site: Site, blows: Sequence[Blow], rate: float) -> Sequence[Che
         "unflagged": _union(books.without_flag(seen, name) for name, seen in sides.items()),
         "too often": _union(_too_often(books, seen) for seen in sides.values()),
         "in flight": set(books.in_flight),
+        "astray": astray(books.ended),
     }
+    plain = sum(not is_doomed(message.order) for message in books.ended.values())
     checks = (
         Check("seed", site.run.seed, "any", ok=True),
-        Check("kinds of faults that this machine has no means for", _left_out(), "any", ok=True),
-        BLOWS.check(sum(blow.fault.possible for blow in blows)),
+        STRUCK.check(struck.total()),
+        *_by_kind(blows, struck),
+        MEANS.check(sum(not fault.possible for fault in FAULTS)),
         REFUSED.check(sum(sent.refused.values())),
+        asked_again(sent),
         LOST.check(books.lost),
         IN_FLIGHT.check(len(books.in_flight)),
-        ENDINGS.check(len(books.ended), books.accepted),
+        *_endings(books),
+        ASTRAY.check(100 * len(wrong["astray"]) / plain if plain else None),
         DISAGREEMENTS.check(len(wrong["disagreements"])),
         UNFLAGGED.check(len(wrong["unflagged"])),
         BEYOND.check(len(wrong["too often"])),
     )
     if not all(check.ok for check in checks):
-        _keep_evidence(site, blows, sent, books, sides, wrong)
+        _keep_evidence(site, blows, struck, sent, books, sides, wrong)
     return checks
 
 
-def _left_out() -> str:
-    return ", ".join(fault.name for fault in FAULTS if not fault.possible) or "none"
+def _by_kind(blows: Sequence[Blow], struck: Mapping[str, int]) -> Iterator[Check]:
+    """Of each kind of fault, how many struck; of what was drawn, some met nothing to break."""
+    drawn = Counter(blow.fault.name for blow in blows)
+    for fault in FAULTS:
+        if not fault.possible:
+            yield Check(f"of these, {fault.name}", "no means", "any", ok=True)
+        elif many := drawn[fault.name]:
+            said = f"{struck.get(fault.name, 0)} of {many}"
+            yield Check(f"of these, {fault.name}", said, "any", ok=True)
+
+
+def _endings(books: Books) -> Iterator[Check]:
+    statuses = Counter(message.status for message in books.ended.values())
+    for status in (Status.DELIVERED, Status.SENT, Status.FAILED):
+        yield Check(f"ended {status.value}", statuses[status], "any", ok=True)
+    yield EXPIRED.check(statuses[Status.EXPIRED])
+    yield CANCELED.check(statuses[Status.CANCELED])
 
 
 # --- the load
@@ -189,6 +219,24 @@ def _step(channel: str, timeout: float = _STEP_TIMEOUT, **more: str) -> dict[str
     return {"channel": channel, "timeout": timeout, **more}
 
 
+def is_doomed(order: MessageOrder) -> bool:
+    """Whether the order itself keeps its message from arriving: an SMS to the silent number, with
+    nothing after it."""
+    return [step.channel for step in order.plan] == ["sms"] and order.to["sms"] == _SILENT
+
+
+def astray(ended: Mapping[str, LoggedMessage]) -> set[str]:
+    """Texts that certainly did not arrive though their orders let them. What may have arrived, and
+    under at_most_once is not sent again, is no such thing."""
+    return {
+        text
+        for text, message in ended.items()
+        if message.status not in _WELL
+        and not is_doomed(message.order)
+        and not any(entry.event is Event.OUTCOME_UNKNOWN for entry in timeline(message))
+    }
+
+
 async def _cancel(site: Site) -> None:
     """Withdraw a few of the scheduled messages, again and again."""
     while True:
@@ -210,7 +258,8 @@ async def _ask(site: Site, method: str, path: str) -> Any:
         try:
             with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
                 return json.loads(answer.read())
-        except (OSError, urllib.error.HTTPError, ValueError):
+        # An answer that breaks off is neither of the other two.
+        except (OSError, ValueError, http.client.HTTPException):
             return None
 
     return await asyncio.to_thread(ask)
@@ -246,10 +295,11 @@ def _union(sets: Any) -> set[str]:
 def _keep_evidence(
     site: Site,
     blows: Sequence[Blow],
+    struck: Mapping[str, int],
     sent: Sent,
     books: Books,
     sides: Mapping[str, Seen],
-    wrong: Mapping[str, set[str]],
+    wrong: Mapping[str, Collection[str]],
 ) -> None:
     """The faults, the messages that are not as they should be, logs and databases."""
     place = _keep_logs(site)
@@ -257,6 +307,7 @@ def _keep_evidence(
     lost = [text for text in ids if text not in books.ended and text not in books.in_flight]
     found = {
         "faults": [f"{blow.at:.1f} s: {blow.fault.name}" for blow in blows],
+        "struck": struck,
         "refused": sent.refused,
         "statuses": collections.Counter(m.status.value for m in books.ended.values()),
         **{
@@ -296,7 +347,10 @@ SCENARIO = Scenario(
     "chaos",
     f"{len(FAULTS)} kinds of faults at random: ours, the carriers', the providers', the disk's, "
     "the clock's",
-    (BLOWS, REFUSED, LOST, IN_FLIGHT, ENDINGS, DISAGREEMENTS, UNFLAGGED, BEYOND),
+    (
+        *(STRUCK, MEANS, REFUSED, LOST, IN_FLIGHT, EXPIRED, CANCELED, ASTRAY),
+        *(DISAGREEMENTS, UNFLAGGED, BEYOND),
+    ),
     run,
     duration=180.0,
 )

@@ -16,6 +16,7 @@ _EARLY = 0.33
 
 CORRELATED = exactly("messages correlated with their receipts", MESSAGES)
 OVERTAKING = at_least("receipts that overtook the response", MESSAGES * _EARLY * 0.9)
+REFUSED = exactly("requests refused for good", 0)
 
 
 def run(run: Run) -> Sequence[Check]:
@@ -33,6 +34,7 @@ async def _measure(site: Site) -> Sequence[Check]:
     return (
         CORRELATED.check(books.correlated),
         OVERTAKING.check(stats["receipts_early"]),
+        REFUSED.check(sum(sent.refused.values())),
         *books.checks(await site.seen()),
     )
 
@@ -40,6 +42,6 @@ async def _measure(site: Site) -> Sequence[Check]:
 SCENARIO = Scenario(
     "early-receipts",
     f"{MESSAGES:,} messages, {_EARLY:.0%} of the receipts come before the response",
-    (CORRELATED, OVERTAKING, *CONSERVATION),
+    (CORRELATED, OVERTAKING, REFUSED, *CONSERVATION),
     run,
 )

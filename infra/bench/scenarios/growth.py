@@ -50,6 +50,8 @@ LATE_RATE: Final = 250.0
 _LATER: Final = 8.0
 """Seconds, more than Restate's inactivity timeout: the message sleeps, and is replayed."""
 LATE: Final = f"{LATE_RATE:.0f}/s, receipts after {_LATER:.0f} s"
+_LONGER: Final = 2.0
+"""Times the duration of the others: as long again as it takes until the first receipt comes."""
 CLUSTER: Final = "three servers, two copies"
 
 Grid = Mapping[tuple[int, int], Measured]
@@ -57,6 +59,7 @@ Grid = Mapping[tuple[int, int], Measured]
 
 MEASURED = exactly("combinations measured", len(ENDPOINTS) * len(PARTITIONS))
 WELL = exactly("ended otherwise than delivered", 0)
+REFUSED = exactly(f"refused of those at {LATE_RATE:.0f}/s", 0)
 TWICE = exactly("sent twice", 0)
 
 
@@ -79,6 +82,7 @@ def run(run: Run) -> Sequence[Check]:
         MEASURED.check(len(grid)),
         LOST.check(sum(each.lost for each in everything)),
         WELL.check(sum(each.otherwise for each in everything)),
+        REFUSED.check(late.refused),
         TWICE.check(sum(each.copies for each in everything)),
         *_shown(grid, {LATE: late, CLUSTER: cluster}, needs),
     )
@@ -102,7 +106,7 @@ def alone(run: Run, endpoints: int, partitions: int) -> Measured:
 def with_late_receipts(run: Run) -> Measured:
     """One of everything, and receipts that come when the message sleeps already."""
     run.phase("late receipts")
-    here = replace(run, directory=run.directory / "late", duration=2 * run.duration)
+    here = replace(run, directory=run.directory / "late", duration=_LONGER * run.duration)
     here.directory.mkdir()
     with site(here, Peer()) as stage:
         return uvloop.run(steady(stage, LATE_RATE, receipts_after=_LATER))
@@ -206,7 +210,8 @@ def figures(
     )
     return "\n".join(
         (
-            f"Full load for {seconds:.0f} s each, closed loop; other programs had "
+            f"Full load for {seconds:.0f} s each, closed loop; “{LATE}” is an open loop of "
+            f"{_LONGER * seconds:.0f} s. Other programs had "
             f"{_others(grid, others):.1f} of {psutil.cpu_count()} processors at most:\n",
             *(rates, prices, shares, processes, log, _model(needs)),
         )
@@ -255,7 +260,7 @@ SCENARIO = Scenario(
     "growth",
     f"Messages/s and CPU a message at {'/'.join(map(str, ENDPOINTS))} endpoint processes and "
     f"{'/'.join(map(str, PARTITIONS))} partitions, and what larger loads would need",
-    (MEASURED, LOST, WELL, TWICE),
+    (MEASURED, LOST, WELL, REFUSED, TWICE),
     run,
     duration=10.0,
     documented=True,

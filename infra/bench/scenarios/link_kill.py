@@ -32,6 +32,7 @@ CUT_OFF = at_least("responses lost in a cut, on average", 0.9 * WINDOW)
 PEAK = at_most("peak in flight, as the SMSC saw it", WINDOW)
 DUPLICATES = at_most("duplicates under at_least_once", "outcomes unknown")
 AT_MOST_ONCE = exactly("duplicates under at_most_once", 0)
+REFUSED = exactly("requests refused for good", 0)
 
 
 def run(run: Run) -> Sequence[Check]:
@@ -65,6 +66,7 @@ async def _measure(site: Site) -> Sequence[Check]:
         PEAK.check(stats["peak_in_flight"]),
         DUPLICATES.check(_copies(repeated, books.ended, seen), unknown),
         AT_MOST_ONCE.check(_copies(once, books.ended, seen)),
+        REFUSED.check(sum(sent.refused.values())),
         *books.checks(seen),
     )
 
@@ -103,7 +105,7 @@ def _copies(among: Iterable[LoggedMessage], ended: Mapping[str, LoggedMessage], 
 SCENARIO = Scenario(
     "link-kill",
     f"The link is cut every {_EVERY:.0f} s with {WINDOW} in flight, under both delivery policies",
-    (REBIND, CUTS, CUT_OFF, PEAK, DUPLICATES, AT_MOST_ONCE, *CONSERVATION),
+    (REBIND, CUTS, CUT_OFF, PEAK, DUPLICATES, AT_MOST_ONCE, REFUSED, *CONSERVATION),
     run,
     duration=60.0,
 )

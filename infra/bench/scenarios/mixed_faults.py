@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import signal
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import uvloop
 
 from domain.message import Category, DeliveryPolicy
+from infra.bench.faults import Broken, processes
 from infra.bench.faults.carriers import CARRIER_FAULTS, RESPONSE_DELAY, suffer
 from infra.bench.ledger import CONSERVATION
 from infra.bench.load import BLOCK, one_time_password, recipient
@@ -27,6 +27,7 @@ _STEP_TIMEOUT = 120.0
 _DRAIN = 180.0
 _PAUSE = (3.0, 7.0)
 """Seconds between two faults: about as many as an hour has minutes."""
+_FROZEN = (1.0, 4.0)
 _UNDELIVERABLE = "+4520109903"
 """The simulator's receipt says UNDELIV."""
 
@@ -34,7 +35,7 @@ _UNDELIVERABLE = "+4520109903"
 KILLED = ("pool", "pool", "endpoint", "api", "restate")
 """The pool is what this is about, so it dies more often."""
 
-FAULTS = at_least("faults", 1)
+FAULTS = at_least("faults that struck", 1)
 PEAK = at_most("peak in flight on a bind, as the SMSCs saw it", _WINDOW)
 REFUSED = exactly("requests refused for good", 0)
 
@@ -88,31 +89,27 @@ def _order(number: int, text: str) -> dict[str, Any]:
 
 
 async def _break(site: Site) -> int:
-    """Fault upon fault for the run's duration, then all is mended; how many there were."""
-    chance = random.Random(site.run.seed)
+    """Fault upon fault for the run's duration, then all is mended; how many struck."""
+    chance, broken = random.Random(site.run.seed), Broken()
     end = time.monotonic() + site.run.duration
-    faults = 0
+    struck: list[asyncio.Task[bool]] = []
     async with asyncio.TaskGroup() as tasks:
         while time.monotonic() + _PAUSE[1] < end:
             await asyncio.sleep(chance.uniform(*_PAUSE))
-            tasks.create_task(_one(site, chance))
-            faults += 1
-    return faults
+            struck.append(tasks.create_task(_one(site, chance, broken)))
+    return sum(task.result() for task in struck)
 
 
-async def _one(site: Site, chance: random.Random) -> None:
+async def _one(site: Site, chance: random.Random, broken: Broken) -> bool:
     smsc = chance.choice(list(site.smscs.values()))
     kind = chance.choices(("carrier", "cut", "kill", "freeze"), (12, 4, 4, 1))[0]
     if kind == "carrier":
-        await suffer(smsc, chance.choice(CARRIER_FAULTS), chance)
-    elif kind == "cut":
-        await smsc.kill_links()
-    elif kind == "kill":
-        site.stack.kill(chance.choice(KILLED))
-    else:
-        site.stack.kill("pool", signal.SIGSTOP)
-        await asyncio.sleep(chance.uniform(1.0, 4.0))
-        site.stack.kill("pool", signal.SIGCONT)
+        return await suffer(smsc, chance.choice(CARRIER_FAULTS), chance, broken)
+    if kind == "cut":
+        return await smsc.kill_links() > 0
+    if kind == "kill":
+        return await processes.kill(chance.choice(KILLED))(site, chance, broken)
+    return await processes.freeze("pool", _FROZEN)(site, chance, broken)
 
 
 SCENARIO = Scenario(

@@ -21,6 +21,7 @@ _ANSWERED_WITHIN = 30.0
 WAITING = exactly("responses had and receipts due when it died", MESSAGES)
 CORRELATED = exactly("messages correlated afterwards", MESSAGES)
 DUPLICATES = exactly("duplicates at the SMSC", 0)
+REFUSED = exactly("requests refused for good", 0)
 
 
 def run(run: Run) -> Sequence[Check]:
@@ -43,6 +44,7 @@ async def _measure(site: Site) -> Sequence[Check]:
         WAITING.check(waiting),
         CORRELATED.check(books.correlated),
         DUPLICATES.check(seen.duplicates),
+        REFUSED.check(sum(sent.refused.values())),
         *books.checks(seen),
     )
 
@@ -63,6 +65,6 @@ async def _all_answered(site: Site) -> int:
 SCENARIO = Scenario(
     "pool-kill",
     f"kill -9 of the pool with {MESSAGES:,} messages between response and receipt",
-    (WAITING, CORRELATED, DUPLICATES, *CONSERVATION),
+    (WAITING, CORRELATED, DUPLICATES, REFUSED, *CONSERVATION),
     run,
 )

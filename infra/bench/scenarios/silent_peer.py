@@ -11,7 +11,7 @@ import uvloop
 
 from infra.bench.ledger import CONSERVATION
 from infra.bench.relay import Relay
-from infra.bench.scenario import Check, Run, Scenario, at_least, below
+from infra.bench.scenario import Check, Run, Scenario, at_least, below, exactly
 from infra.bench.site import TENANT, Peer, Site, site
 from infra.local.ports import Ports
 
@@ -21,6 +21,7 @@ _EVERY = 10.0
 
 REPLACED = below("longest time to a bind in its place", 5, "s")
 SILENCES = at_least("silences", 1)
+REFUSED = exactly("requests refused for good", 0)
 
 
 def run(run: Run) -> Sequence[Check]:
@@ -42,6 +43,7 @@ async def _measure(site: Site, port: int) -> Sequence[Check]:
         return (
             REPLACED.check(max(times, default=None)),
             SILENCES.check(len(times)),
+            REFUSED.check(sum(sent.refused.values())),
             *books.checks(await site.seen()),
         )
 
@@ -68,7 +70,7 @@ async def _silences(site: Site, relay: Relay) -> list[float]:
 SCENARIO = Scenario(
     "silent-peer",
     f"The peer falls silent about every {_EVERY:.0f} s, its sockets stay open",
-    (REPLACED, SILENCES, *CONSERVATION),
+    (REPLACED, SILENCES, REFUSED, *CONSERVATION),
     run,
     duration=60.0,
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -70,6 +70,10 @@ RECOVERY = at_most("first end after kill -9 of server and workers", "Temporal's"
 CAUGHT_UP = at_most("last end, of those begun before the kill", "Temporal's", "s")
 LOST = exactly("lost", 0)
 LOST_THERE = exactly("lost by Temporal", 0)
+UNTAKEN = exactly("ended, and the carrier never took it", 0)
+UNTAKEN_THERE = exactly("ended by Temporal, and the carrier never took it", 0)
+REFUSED = exactly("requests refused at the common rate", 0)
+REFUSED_THERE = exactly("requests refused by Temporal at the common rate", 0)
 COPIES = exactly("sent twice", 0)
 COPIES_THERE = exactly("sent twice by Temporal", 0)
 
@@ -85,7 +89,8 @@ class Turns:
 @dataclass
 class Seen:
     """What one engine did. `turns` by the seconds until a receipt; at the common rate, ms; after
-    the kill, seconds."""
+    the kill, seconds. `ended` are the texts of all messages that came to an end, `held` of those
+    that were under way at the kill; `refused` counts the requests at the common rate."""
 
     turns: dict[float, Turns] = field(default_factory=lambda: {_LATER: Turns(), _QUICK: Turns()})
     ended_ms: list[float] = field(default_factory=list)
@@ -93,6 +98,9 @@ class Seen:
     first_s: float | None = None
     last_s: float | None = None
     lost: int = 0
+    ended: set[str] = field(default_factory=set)
+    held: set[str] = field(default_factory=set)
+    refused: int = 0
 
 
 def run(run: Run) -> Sequence[Check]:
@@ -158,7 +166,8 @@ async def _busy(
 ) -> None:
     """One turn of the closed loop: how many messages end, and what each costs."""
     run.phase(label)
-    before, began = _cpu(rival), time.time()
+    pids = rival.pids()
+    before, began = _cpu(pids), time.time()
     sent = await keep_busy(
         rival.url,
         rival.key,
@@ -171,7 +180,9 @@ async def _busy(
     )
     stopped = time.time()
     await _quiet(rival)
-    used = _cpu(rival) - before
+    if (now := rival.pids()) != pids:
+        raise RuntimeError(f"{label}: of {pids} are left {now}, and CPU time went with the others")
+    used = _cpu(pids) - before
     ended = await _drained(rival, sent, seen)
     counted_from = began + _RAMP
     counted = sum(counted_from <= at < stopped for at in ended.values())
@@ -185,6 +196,7 @@ async def _steady(run: Run, rival: Rival, seen: Seen, rate: float) -> None:
     run.phase(label)
     count = max(int(rate * run.duration), _FALLBACK_EVERY)
     sent = await send(rival.url, rival.key, rate=rate, count=count, label=label, order=_order)
+    seen.refused += sum(sent.refused.values())
     ended = await _drained(rival, sent, seen)
     for message, at in ended.items():
         took = (at - sent.due[message]) * 1000
@@ -213,16 +225,18 @@ async def _killed(run: Run, rival: Rival, seen: Seen, rate: float) -> None:
     await asyncio.to_thread(rival.kill)
     killed_at = time.time()
     sent = await load
+    seen.refused += sum(sent.refused.values())
     ended = await _drained(rival, sent, seen)
     after = sorted(at for at in ended.values() if at > killed_at)
     # Those that began before: the others' time is also the client's.
-    held = [at for m, at in ended.items() if at > killed_at and sent.due[m] < killed_at]
+    held = {m: at for m, at in ended.items() if at > killed_at and sent.due[m] < killed_at}
+    seen.held |= {sent.texts[message] for message in held}
     seen.first_s = after[0] - killed_at if after else None
-    seen.last_s = max(held) - killed_at if held else None
+    seen.last_s = max(held.values()) - killed_at if held else None
 
 
-def _cpu(rival: Rival) -> float:
-    return sum(meter.cpu_seconds(rival.pids()).values())
+def _cpu(pids: Mapping[str, int]) -> float:
+    return sum(meter.cpu_seconds(pids).values())
 
 
 async def _quiet(rival: Rival) -> None:
@@ -245,12 +259,16 @@ async def _drained(rival: Rival, sent: Sent, seen: Seen) -> Mapping[str, float]:
                 found = await asyncio.to_thread(rival.ended)
                 ended = {message: found[message] for message in sent.due if message in found}
     seen.lost += len(sent.due) - len(ended)
+    seen.ended |= {sent.texts[message] for message in ended}
     return ended
 
 
 async def _checks(ours: Rival, theirs: Rival, us: Seen, them: Seen) -> Sequence[Check]:
     later, there_later = us.turns[_LATER], them.turns[_LATER]
     quick, there_quick = us.turns[_QUICK], them.turns[_QUICK]
+    by_carrier, there_by_carrier = await ours.smsc.taken(), await theirs.smsc.taken()
+    by_mail = await asyncio.to_thread(ours.mailed)
+    there_by_mail = await asyncio.to_thread(theirs.mailed)
     return (
         THROUGHPUT.check(_times(later.rates, there_later.rates)),
         CPU.check(_times(there_later.prices, later.prices)),
@@ -267,9 +285,31 @@ async def _checks(ours: Rival, theirs: Rival, us: Seen, them: Seen) -> Sequence[
         _beside(CAUGHT_UP, us.last_s, them.last_s),
         LOST.check(us.lost),
         LOST_THERE.check(them.lost),
-        COPIES.check(await _copies(ours)),
-        COPIES_THERE.check(await _copies(theirs)),
+        UNTAKEN.check(len(untaken(us.ended, us.held, by_carrier, by_mail))),
+        UNTAKEN_THERE.check(len(untaken(them.ended, them.held, there_by_carrier, there_by_mail))),
+        REFUSED.check(us.refused),
+        REFUSED_THERE.check(them.refused),
+        COPIES.check(_copies(by_carrier, by_mail)),
+        COPIES_THERE.check(_copies(there_by_carrier, there_by_mail)),
     )
+
+
+def untaken(
+    ended: Collection[str],
+    held: Collection[str],
+    by_carrier: Mapping[str, int],
+    by_mail: Mapping[str, int],
+) -> set[str]:
+    """Of the texts that `ended`, those that the carrier did not take, and those that fall over and
+    were not mailed, too. Of those that the kill `held`, an attempt may have died unheard, which is
+    not sent again: one of the two will do."""
+
+    def arrived(text: str) -> bool:
+        if text in held:
+            return text in by_carrier or text in by_mail
+        return text in by_carrier and (text in by_mail or not _falls_over(_number(text)))
+
+    return {text for text in ended if not arrived(text)}
 
 
 def _times(more: Sequence[float], less: Sequence[float]) -> float | None:
@@ -284,10 +324,9 @@ def _beside(bar: Bar, ours: float | None, theirs: float | None) -> Check:
     return bar.check(None if theirs is None else ours, round(theirs or 0.0, 3))
 
 
-async def _copies(rival: Rival) -> int:
-    """Texts that the carrier took more than once, and mails beyond one for each text."""
-    taken = await rival.smsc.taken()
-    return sum(times - 1 for times in taken.values()) + await asyncio.to_thread(rival.mail_copies)
+def _copies(*sides: Mapping[str, int]) -> int:
+    """Submissions and mails beyond the first of each text."""
+    return sum(times - 1 for taken in sides for times in taken.values())
 
 
 SCENARIO = Scenario(
@@ -297,7 +336,8 @@ SCENARIO = Scenario(
         *(THROUGHPUT, CPU, RATE, PRICE),
         *(QUICK_THROUGHPUT, QUICK_CPU, QUICK_RATE, QUICK_PRICE),
         *(P50, P99, LATE, RECOVERY, CAUGHT_UP),
-        *(LOST, LOST_THERE, COPIES, COPIES_THERE),
+        *(LOST, LOST_THERE, UNTAKEN, UNTAKEN_THERE, REFUSED, REFUSED_THERE),
+        *(COPIES, COPIES_THERE),
     ),
     run,
     duration=15.0,

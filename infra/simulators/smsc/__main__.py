@@ -14,7 +14,8 @@ _CONTROL = """\
 control port:
   GET   /stats                   counters, every bind, submissions by the second
   GET   /submits?destination=…   what was submitted, the newest 1,000 (limit= up to 10,000)
-  GET   /accepted?destination=…  the message ids by destination and text
+  GET   /accepted?destination=…  by destination and text the message ids, and when their
+                                 receipts were sent
   GET   /duplicates              texts that the same destination was sent more than once
   GET   /options                 the options as they are
   PATCH /options                 change some: {"rate": 200, "early_receipts": 0.33}

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import itertools
+import time
 from collections import deque
 from typing import Final
 
@@ -10,7 +11,7 @@ from msgspec import Struct
 
 from adapters.smpp.protocol.constants import CommandStatus
 from adapters.smpp.protocol.session import OutcomeUnknownError, SmscSession
-from infra.simulators.smsc.record import Link, Record
+from infra.simulators.smsc.record import Link, Record, Submit
 from infra.simulators.smsc.schedule import Schedule
 
 REFUSED_DELIVERY_DELAY: Final = 1.0
@@ -24,7 +25,8 @@ class Delivery(Struct, gc=False):
     """One deliver_sm or data_sm on its way, encoded.
 
     `preferred` is the session that submitted what a receipt is about. `elsewhere` asks for any
-    other. `response_at` is the loop's time at which the submission will be answered.
+    other. `response_at` is the loop's time at which the submission that it is `about` will be
+    answered.
     """
 
     command_id: int
@@ -34,6 +36,7 @@ class Delivery(Struct, gc=False):
     elsewhere: bool = False
     intermediate: bool = False
     response_at: float = 0.0
+    about: Submit | None = None
 
 
 class Outbox:
@@ -87,6 +90,8 @@ class Outbox:
                 self._links[session].receipts_sent += 1
                 if delivery.intermediate:
                     counters.intermediate_sent += 1
+                elif delivery.about is not None and delivery.about.receipt_at is None:
+                    delivery.about.receipt_at = time.time()
                 if delivery.response_at and delivery.response_at > self._loop.time():
                     counters.receipts_early += 1
             answer.add_done_callback(functools.partial(self._answered, delivery))

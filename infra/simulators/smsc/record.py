@@ -40,7 +40,8 @@ class Link(Struct):
 
 
 class Submit(Struct, gc=False):
-    """One submission, as received. `status` is None when it was deliberately not answered."""
+    """One submission, as received. `status` is None when it was deliberately not answered, and
+    `receipt_at` until its first receipt that is not an intermediate notification was sent."""
 
     at: float
     link: int
@@ -53,6 +54,7 @@ class Submit(Struct, gc=False):
     message_id: str
     status: int | None
     identity: int
+    receipt_at: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """For the control port."""
@@ -174,33 +176,33 @@ class Record:
         part: Part | None,
         message_id: str,
         status: int | None,
-    ) -> None:
+    ) -> Submit:
         """A submission was decided on; `message_id` is empty when it was not taken."""
         reference = pdu.tlvs.get(_USER_MESSAGE_REFERENCE)
         number = (part.number, part.total) if part else None
         identity = hash((pdu.destination_addr, payload, number))
         while len(self.submits) >= self.keep:
             self._forget(self.submits.popleft())
-        self.submits.append(
-            Submit(
-                now,
-                link.number,
-                pdu.source_addr,
-                pdu.destination_addr,
-                pdu.data_coding,
-                payload,
-                part,
-                int.from_bytes(reference, "big") if reference else None,
-                message_id,
-                status,
-                identity,
-            )
+        submit = Submit(
+            now,
+            link.number,
+            pdu.source_addr,
+            pdu.destination_addr,
+            pdu.data_coding,
+            payload,
+            part,
+            int.from_bytes(reference, "big") if reference else None,
+            message_id,
+            status,
+            identity,
         )
+        self.submits.append(submit)
         # A submission that was refused does not make the next try a duplicate.
         if message_id:
             self._seen[identity] += 1
             if self._seen[identity] > 1:
                 self.counters.duplicates += 1
+        return submit
 
     def duplicates(self) -> list[dict[str, Any]]:
         """Each text that one destination was sent more than once: how often, under which ids."""
@@ -219,16 +221,23 @@ class Record:
         return list(found.values())
 
     def accepted(self, destination: str | None = None) -> list[dict[str, Any]]:
-        """What was taken: the ids for each text (for each part of a long one) to a destination."""
+        """What was taken: for each text (for each part of a long one) to a destination the ids, and
+        when the first receipt of each was sent."""
         found: dict[int, dict[str, Any]] = {}
         for submit in self.submits:
             if not submit.message_id or destination not in (None, submit.destination):
                 continue
             known = found.get(submit.identity)
             if known is None:
-                known = {"destination": submit.destination, "text": submit.text, "message_ids": []}
+                known = {
+                    "destination": submit.destination,
+                    "text": submit.text,
+                    "message_ids": [],
+                    "receipts_at": [],
+                }
                 found[submit.identity] = known
             known["message_ids"].append(submit.message_id)
+            known["receipts_at"].append(submit.receipt_at)
         return list(found.values())
 
     def _forget(self, submit: Submit) -> None:

@@ -18,7 +18,7 @@ from infra.simulators.smsc.behaviours import Behaviour
 from infra.simulators.smsc.options import Options
 from infra.simulators.smsc.outbox import Delivery, Outbox
 from infra.simulators.smsc.receipts import id_in_receipt, style_of, write_receipt
-from infra.simulators.smsc.record import Record
+from infra.simulators.smsc.record import Record, Submit
 from infra.simulators.smsc.schedule import Schedule
 
 _log = logging.getLogger(__name__)
@@ -30,14 +30,15 @@ _PORTION: Final = 0.05
 
 
 class Taken(Struct, gc=False):
-    """A submission that was taken: who sent it, its payload without a UDH, its number and time."""
+    """A submission that was taken: who sent it, its payload without a UDH, its number and what is
+    remembered of it."""
 
     session: SmscSession
     outbox: Outbox
     pdu: SubmitSm | DataSm
     payload: bytes
     number: int
-    at: float
+    submit: Submit
 
 
 class Reporter:
@@ -154,7 +155,7 @@ class Reporter:
                 state,
                 receipt_format=options.receipt_format,
                 style=style_of(options.receipt_style, next(self._style_turns)),
-                submitted_at=taken.at,
+                submitted_at=taken.submit.at,
                 done_at=time.time(),
             )
         except PduError as error:
@@ -169,6 +170,7 @@ class Reporter:
                 elsewhere=options.receipts_to == "any",
                 intermediate=state is MessageState.ENROUTE,
                 response_at=response_at,
+                about=taken.submit,
             )
         )
 

@@ -307,13 +307,13 @@ class SmscSimulator:
         else:
             counters.not_answered += 1
         status = 0 if behaviour.answers else None
-        record.submit(now, link, pdu, payload, part, message_id, status)
+        submit = record.submit(now, link, pdu, payload, part, message_id, status)
 
         early = self._reporter.overtakes(pdu, behaviour)
         wait = options.response_delay + (EARLY_RECEIPT_LEAD if early else 0)
         if behaviour.answers:
             self._answer(session, sequence, pdu, 0, message_id, wait)
-        taken = Taken(session, session.outbox, pdu, payload, number, now)
+        taken = Taken(session, session.outbox, pdu, payload, number, submit)
         self._reporter.report(taken, behaviour, wait, early=early)
 
     def _refusal(self, behaviour: Behaviour, destination: str) -> int:
