@@ -108,6 +108,11 @@ _DROP_RETURNED = (
     "DELETE FROM parts WHERE message = ? AND attempt = ? AND EXISTS (SELECT 1 FROM parts AS p"
     " WHERE p.message = parts.message AND p.attempt = parts.attempt AND p.state = 'returned')"
 )
+_DROP_EXCESS = (
+    "DELETE FROM parts WHERE message = ? AND attempt = ? AND EXISTS (SELECT 1 FROM parts AS p"
+    " WHERE p.message = parts.message AND p.attempt = parts.attempt AND p.part = 0"
+    " AND p.parts <= parts.part)"
+)
 _STORE_OR = (
     f"INSERT INTO receipts ({_RECEIPT}, forwarded, owner) VALUES (?,?,?,?,?,?,?,?,?,?,?)"
     " ON CONFLICT (carrier, smsc_id, state)"
@@ -150,8 +155,11 @@ class Journal(CarrierStore, InboundStore):
         """Write the parts of an attempt; False, and nothing changed, if it was begun before, by
         any process."""
         written = [self._begin(part) for part in parts]
-        counts = [await count for count in written]
-        return counts[0] == 1
+        new, *more = [await count for count in written]
+        if not new and any(more):
+            # It was begun for a carrier that has it in fewer parts.
+            await self._writer.write(_DROP_EXCESS, (parts[0].message, parts[0].attempt))
+        return new == 1
 
     async def reopen(self, parts: Sequence[Part]) -> bool:
         """Write the parts of an attempt anew, perhaps for another carrier: what was known of them
@@ -173,8 +181,10 @@ class Journal(CarrierStore, InboundStore):
 
     async def parts_of(self, message: str, attempt: int) -> list[Part]:
         """The parts of an attempt, in order."""
-        return await self._parts(
-            "FROM parts WHERE message = ? AND attempt = ? ORDER BY part", (message, attempt)
+        return _own_parts(
+            await self._parts(
+                "FROM parts WHERE message = ? AND attempt = ? ORDER BY part", (message, attempt)
+            )
         )
 
     async def parts_of_all(
@@ -190,7 +200,7 @@ class Journal(CarrierStore, InboundStore):
                 list(chain.from_iterable(portion)),
             ):
                 found.setdefault((part.message, part.attempt), []).append(part)
-        return found
+        return {attempt: _own_parts(parts) for attempt, parts in found.items()}
 
     async def parts_by_smsc_ids(
         self, keys: Sequence[tuple[str, str]]
@@ -316,6 +326,12 @@ class Journal(CarrierStore, InboundStore):
             lambda database: database.execute(f"SELECT {_RECEIPT} {where}", values).fetchall()
         )
         return [_stored_receipt(*row) for row in rows]
+
+
+def _own_parts(parts: list[Part]) -> list[Part]:
+    """Without those that a process wrote in vain, for an attempt that is in fewer parts, and did
+    not live to take back."""
+    return [part for part in parts if part.part < parts[0].parts]
 
 
 def _read_parts(database: Database, where: str, values: Sequence[object]) -> list[Part]:

@@ -260,6 +260,7 @@ async def test_the_bind_rate_changes_while_it_runs(smsc, account):
         assert await flood == [0] * 50
 
 
+@pytest.mark.alone
 async def test_a_throttling_carrier_is_given_what_it_takes(smsc, account):
     simulator = await smsc(rate=200.0)
     link = await account(simulator, window=50)

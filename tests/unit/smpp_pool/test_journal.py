@@ -82,6 +82,23 @@ async def accepted(journal: Journal, smsc_id: str | None, **more) -> Part:
 # Parts
 
 
+async def test_an_attempt_in_two_parts_leaves_nothing_of_itself_where_it_is_in_one(journal):
+    assert await journal.begin([part_of(reference=7)])
+    in_two = [part_of(part=n, parts=2, reference=8 + n, carrier="two") for n in range(2)]
+    assert not await journal.begin(in_two)
+    assert [p.carrier for p in await journal.parts_of("m", 1)] == ["one"]
+    assert len((await journal.parts_of_all([("m", 1)]))["m", 1]) == 1
+    assert await journal.part_by_reference("two", 9, "4520100000", 0) is None
+
+
+async def test_a_part_that_was_written_in_vain_and_not_taken_back_does_not_count(journal):
+    await journal.begin([part_of()])
+    # By a process that died in between.
+    await journal._begin(part_of(part=1, parts=2, carrier="two"))
+    assert [p.carrier for p in await journal.parts_of("m", 1)] == ["one"]
+    assert len((await journal.parts_of_all([("m", 1)]))["m", 1]) == 1
+
+
 async def test_an_attempt_begins_once(journal: Journal):
     both = [part_of(part=0, parts=2), part_of(part=1, parts=2)]
     assert await journal.begin(both)
