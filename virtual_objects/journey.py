@@ -65,6 +65,9 @@ STATE = "message"
 STALE_AFTER = timedelta(seconds=5)
 """How long one relies on what was found at acceptance, or at a later look: what is sent after that
 is asked about again."""
+BEHIND_AFTER = STALE_AFTER
+"""The same for a message that begins late, since whoever serves it was away or is behind. Only the
+clock on the wall says so."""
 
 SHORT = timedelta(seconds=30)
 """A step that lasts no longer is not tried directly, since nothing else is heard during a try."""
@@ -94,16 +97,31 @@ _LOOK: RunOptions[Looked] = RunOptions(
 )
 
 
-_TRY: RunOptions[Submission | Status | None] = RunOptions(serde=JsonSerde(Submission | Status))
+class Attempted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a try leaves in the journal: the channel's answer, or how the message had ended before,
+    or what a look found that had to come first. Without any, the channel is asked by Restate."""
+
+    answer: Submission | None = None
+    ended: Status | None = None
+    looked: Looked | None = None
+
+
+_TRY: RunOptions[Attempted] = RunOptions(
+    serde=JsonSerde(Attempted),
+    initial_retry_interval=_LOOK.initial_retry_interval,
+    max_retry_interval=_LOOK.max_retry_interval,
+)
+_ENDING: RunOptions[Status | None] = RunOptions(serde=JsonSerde(Status))
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What came of asking a channel directly, and how many seconds it took. Without an answer, the
-    channel is asked by Restate."""
+    """What came of asking a channel directly, and how many seconds it took; `late` says that it was
+    not asked, since the message begins so late that somebody else is to be asked first."""
 
     took: float = 0.0
     answer: Submission | None = None
+    late: bool = False
 
 
 class Journey(Book):
@@ -284,6 +302,9 @@ class Journey(Book):
         begins = self._begins and self._due_now == self._begin and self._question is None
         if not begins or not self.order.direct or self._in_sandbox:
             return False
+        if self._shown:
+            # Whoever cancels it speaks to what is shown, and nothing is heard during a try.
+            return False
         left = (self.order.expires_at - self.now).total_seconds()
         short = POOL_PATIENCE if self._goes_to_pool else SHORT
         lasts = min(self._step.timeout, left) > short.total_seconds()
@@ -299,7 +320,7 @@ class Journey(Book):
     def _patience(self) -> timedelta:
         return POOL_PATIENCE if self._goes_to_pool else PATIENCE
 
-    async def _go_directly(self) -> Submission | EndedBefore | None:
+    async def _go_directly(self) -> Submission | EndedBefore | Barred | TimedOut | None:
         """Ask the channel itself, and write down what it said, or None to have it asked by Restate.
 
         The one place where something is done that the journal does not know of beforehand. That is
@@ -312,6 +333,8 @@ class Journey(Book):
         Without an answer the log is asked, too: a process before this one may have had the answer,
         and have died between the entry and the return. Otherwise the message would go on, to the
         next channel in the end, should this one not answer again before its step is over.
+
+        A message that begins late is looked at again first, and then handed over by Restate.
         """
         self._due_now = None
         self._begins = False
@@ -320,28 +343,64 @@ class Journey(Book):
         service, request = self._request()
         tried: Tried = remembered().get(self.attempt, Tried())
         if self.attempt not in remembered() and not replaying():
-            began = time.monotonic()
-            patience = min(self._patience, lasting).total_seconds()
-            answer = await self._direct.deliver(service, request, patience)
-            tried = remembered()[self.attempt] = Tried(time.monotonic() - began, answer)
+            if datetime.now(UTC) - self._looked >= BEHIND_AFTER:
+                tried = Tried(late=True)
+            else:
+                began = time.monotonic()
+                patience = min(self._patience, lasting).total_seconds()
+                answer = await self._direct.deliver(service, request, patience)
+                tried = Tried(time.monotonic() - began, answer)
+            remembered()[self.attempt] = tried
         if tried.answer is not None and self._settles(tried.answer):
             self._settled_directly = True
             return self._received(tried.answer)
 
-        async def found() -> Submission | Status | None:
-            return tried.answer or await ended_as(self._log, self._ctx.key())
+        async def found() -> Attempted:
+            if tried.answer is not None:
+                return Attempted(tried.answer)
+            ended = await self._ending()
+            looked = await self._look() if tried.late and ended is None else None
+            return Attempted(ended=ended, looked=looked)
 
         noted = self._ctx.run_typed("try", found, _TRY)
         self._go_on_timing(lasting - timedelta(seconds=tried.took))
         known = await noted
-        if isinstance(known, Status):
-            self._ended_before = True
-            return EndedBefore(known)
-        if known is None:
+        if known.ended is not None:
+            return self._ended_as(known.ended)
+        if known.looked is not None:
+            return self._begin_late(known.looked)
+        if known.answer is None:
             self._call_for(service, request)
             return None
         self.save()
-        return self._received(known)
+        return self._received(known.answer)
+
+    def _begin_late(self, looked: Looked) -> Barred | TimedOut | None:
+        """Hand over what was not tried, unless it may not be sent any more."""
+        self.now = self._looked = max(self.now, looked.at)
+        self.tries = 0
+        self._open_attempts.discard(self.attempt)
+        if looked.failure is not None:
+            return Barred(looked.failure)
+        if self.expired:
+            return TimedOut(self.now)
+        self._begins = True
+        self._due_now = self._submit
+        return None
+
+    async def ended_elsewhere(self) -> EndedBefore | None:
+        """Whether another process has ended the message. To be asked before anything else is sent
+        after an attempt of unknown outcome: a process that has lost Restate may have heard the
+        answer all the same, and what it wrote is the message's end."""
+        status = await self._ctx.run_typed("ended before", self._ending, _ENDING)
+        return None if status is None else self._ended_as(status)
+
+    async def _ending(self) -> Status | None:
+        return await ended_as(self._log, self._ctx.key())
+
+    def _ended_as(self, status: Status) -> EndedBefore:
+        self._ended_before = True
+        return EndedBefore(status)
 
     def _go_on_timing(self, left: timedelta) -> None:
         """Start the timer for what a try has left of the step's time.
@@ -468,6 +527,7 @@ class Journey(Book):
         self._pause = None
         self._timeout = None
         self._withdraw()
+        self.listen_again()
         if self._call is not None:
             await self._call.cancel_invocation()
             self._call = None
@@ -496,6 +556,9 @@ class Journey(Book):
                 answer = await self._go_directly()
                 if answer is not None:
                     return answer
+            elif self._due_now is not None and self.now == self.order.accepted_at:
+                # Nothing has told the time yet, and it may begin late.
+                await self.clock()
             self._hand_over()
             if self._early and (self._call is None or self._time_is_up):
                 return self._early.pop(0)

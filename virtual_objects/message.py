@@ -47,11 +47,14 @@ _RESOLVED = "hermes-resolved"
 """The header of a report that an awakeable was resolved with before."""
 _LOOKS = "hermes-looks"
 """The header in which a report carries how often it was looked at in vain."""
-_LOOKS_COUNTED = tuple(map(str, range(12)))
+_PAUSES = (1, *(2,) * 60, *(2**n for n in range(2, 12)))
+"""Pauses between such looks, in LOOK_AGAINs: short ones for as long as a channel may be asked
+directly, which nobody sees until it has answered, and then ever longer ones, since the attempt may
+never come, where an operator killed the message."""
+_LOOKS_COUNTED = tuple(map(str, range(len(_PAUSES))))
 
-LISTED_WITHIN = timedelta(seconds=10)
-"""How long after a report its message may still be missing in the log: it is written a moment after
-Restate has taken the message."""
+_LISTED_BY = 6
+"""The look by which a message is in the log: it is written a moment after Restate has taken it."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -153,9 +156,13 @@ def create_message_object(
         ref = record.refs.get(receipt.attempt) if record is not None else None
         if ref is None:
             begun = record is not None and receipt.attempt <= max(record.refs, default=0)
-            early = await ctx.run_typed("log it", log_late, _EARLY, log, ctx.key(), receipt, begun)
+            carried = ctx.request().headers.get(_LOOKS)
+            listed = looked_before(carried) + 1 >= _LISTED_BY
+            early = await ctx.run_typed(
+                "log it", log_late, _EARLY, log, ctx.key(), receipt, begun, listed
+            )
             if early:
-                pause, looks = look_again(ctx.request().headers.get(_LOOKS))
+                pause, looks = look_again(carried)
                 headers = {_LOOKS: looks}
                 ctx.object_send(reported, ctx.key(), body, send_delay=pause, headers=headers)
             return
@@ -298,9 +305,14 @@ async def take(journey: Journey, step: Step) -> Status | None:
                 journey.pause(happening.retry_after)
                 journey.save()
 
-            case PauseOver() if journey.unsettled and not may_resend(journey):
-                journey.fail(Failure(FailureCode.OUTCOME_UNKNOWN))
-                return None
+            case PauseOver() if journey.unsettled:
+                ended = await journey.ended_elsewhere()
+                if ended is not None:
+                    return ended.status
+                if not may_resend(journey):
+                    journey.fail(Failure(FailureCode.OUTCOME_UNKNOWN))
+                    return None
+                journey.begin_attempt()
 
             case PauseOver(busy=True):
                 journey.submit()
@@ -337,6 +349,8 @@ async def take(journey: Journey, step: Step) -> Status | None:
                 return status_when_barred(journey.record.level, failure)
 
             case TimedOut(at=at):
+                if journey.unsettled and (ended := await journey.ended_elsewhere()):
+                    return ended.status
                 journey.note_timeout(at)
                 journey.fail(time_is_up(journey))
                 return None
@@ -379,23 +393,28 @@ def identified(receipt: Receipt) -> Receipt:
 
 def look_again(looks: str | None) -> tuple[timedelta, str]:
     """After how long a report is looked at again whose attempt is not known, and what it then
-    carries. Each pause is twice the one before, up to half an hour: the attempt may never come,
-    where an operator killed the message."""
-    before = int(looks) if looks in _LOOKS_COUNTED else 0
-    return LOOK_AGAIN * 2**before, _LOOKS_COUNTED[min(before + 1, len(_LOOKS_COUNTED) - 1)]
+    carries."""
+    before = looked_before(looks)
+    return LOOK_AGAIN * _PAUSES[before], _LOOKS_COUNTED[min(before + 1, len(_PAUSES) - 1)]
 
 
-async def log_late(log: MessageLog, message: str, receipt: Receipt, begun: bool) -> bool:
+def looked_before(looks: str | None) -> int:
+    """How often a report that carries this was looked at in vain."""
+    return int(looks) if looks in _LOOKS_COUNTED else 0
+
+
+async def log_late(
+    log: MessageLog, message: str, receipt: Receipt, begun: bool, must_be_listed: bool
+) -> bool:
     """Add a receipt that nobody waits for to the log: each report once, and no flood of them.
 
-    True, and nothing is added, when the message may still come to an attempt that has not `begun`
-    as far as Restate knows.
+    True, and nothing is added, when the message may still come to the log, or to an attempt that
+    has not `begun` as far as Restate knows.
     """
     listed = await log.get(message)
-    now = datetime.now(UTC)
     if listed is None:
-        return abs(now - receipt.at) < LISTED_WITHIN
-    if listed.record is None and not begun and now < listed.order.expires_at:
+        return not must_be_listed
+    if listed.record is None and not begun and datetime.now(UTC) < listed.order.expires_at:
         return True
     if len(listed.late) < RECEIPTS_LISTED and (
         listed.record is None or not listed.record.has_receipt(receipt.id)

@@ -394,3 +394,20 @@ async def test_an_operator_cancels_during_the_try(cascade: Cascade):
     assert record.status is Status.CANCELED
     assert len(cascade.channels.calls[message]) == 1
     await eventually(lambda: cascade.channels.released[message] == [("sms", 1)])
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_cancellation_during_a_later_step_is_obeyed(cascade: Cascade):
+    """What is shown names the attempts so far: nothing may be tried that it does not."""
+    second = Hanging()
+    plan = order(sms(60), email(60), push(60), ttl=300)
+    message = await cascade.send(plan, taken(), second, taken())
+    await cascade.submitted(message)
+    failing = receipt(FailureCode.RECIPIENT_UNREACHABLE, name="failing", final=False)
+    await cascade.resolve(message, failing)
+    await cascade.called(message, 2)
+    assert await cascade.engine.cancel(message)
+    record = await cascade.ended(message)
+    second.release(failed(FailureCode.RECIPIENT_INVALID))
+    assert record.status is Status.CANCELED
+    assert len(cascade.channels.calls[message]) == 2

@@ -220,7 +220,15 @@ async def test_a_message_that_waited_for_its_handler_is_sent_all_the_same(cascad
     # As after an outage: the first step's time seems to be over before it has begun.
     now = order(sms(0.5))
     earlier = msgspec.structs.replace(now, accepted_at=now.accepted_at - timedelta(minutes=5))
-    message = await cascade.send(earlier, honest(), honest())
+    message = await cascade.send(earlier, honest())
+    await cascade.submitted(message)
+    await cascade.resolve(message, receipt(Level.DELIVERED))
+    record = await cascade.ended(message)
+    assert record.status is Status.DELIVERED
+
+
+async def test_what_came_to_its_channel_too_late_is_tried_again(cascade: Cascade):
+    message = await cascade.send(order(sms(0.5)), failed(FailureCode.TOO_LATE), honest())
     await cascade.submitted(message, 2)
     await cascade.resolve(message, receipt(Level.DELIVERED, 2))
     record = await cascade.ended(message)

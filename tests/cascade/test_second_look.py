@@ -75,6 +75,7 @@ async def test_a_message_that_goes_out_at_once_asks_nobody(cascade: Cascade):
     record = await cascade.ended(message)
     assert (record.status, asked(cascade, sent)) == (Status.SENT, [])
     called = [
+        "timestamp",  # it may begin late
         "Sleep",  # the step's time
         "Call",
         "SetState",
@@ -87,6 +88,20 @@ async def test_a_message_that_goes_out_at_once_asks_nobody(cascade: Cascade):
         "OneWayCall",  # nobody waits for the receipt any more
         "Output",
     ]
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+async def test_a_message_that_begins_late_asks_again(cascade: Cascade, stopped: bool):
+    """As after an outage of whoever serves it: no time is in its journal that would say so."""
+    sent = to_somebody(order(sms(success=Level.SENT), ttl=600))
+    sent = msgspec.structs.replace(sent, accepted_at=sent.accepted_at - timedelta(minutes=4))
+    if stopped:
+        stop(cascade, sent)
+    message = await cascade.send(sent)
+    record = await cascade.ended(message)
+    assert asked(cascade, sent) == ["sms"]
+    assert record.status is (Status.FAILED if stopped else Status.SENT)
+    assert len(cascade.channels.calls[message]) == (0 if stopped else 1)
 
 
 async def test_an_answer_that_ends_a_message_leaves_nothing_in_its_journal(cascade: Cascade):

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+
+import virtual_objects.message
 from domain.cascade import MAX_RESENDS
-from domain.failures import FailureCode
+from domain.failures import Failure, FailureCode
 from domain.message import DeliveryPolicy, Level
-from domain.timeline import Event, Status
+from domain.timeline import Entry, Event, Status
 from tests.cascade.channels import Hanging, crashes, honest, taken, unknown
 from tests.cascade.world import Cascade, email, entries, events, order, receipt, sms
 from tests.waiting import eventually
@@ -146,3 +152,27 @@ async def test_a_delivery_that_comes_back_after_its_step_sends_nothing(cascade: 
     sms_calls = [c for c in cascade.channels.calls[message] if c.channel == "sms"]
     assert all(c.request.not_after < record.timeline[-1].at for c in sms_calls)
     assert (record.status, record.channel) == (Status.SENT, "email")
+
+
+@pytest.mark.parametrize("policy", DeliveryPolicy)
+async def test_what_another_process_has_ended_is_neither_sent_again_nor_elsewhere(
+    cascade: Cascade, policy: DeliveryPolicy, monkeypatch: pytest.MonkeyPatch
+):
+    """A process that has lost Restate may have had the answer, and have written the end."""
+    monkeypatch.setattr(virtual_objects.message, "UNKNOWN_GRACE", timedelta(seconds=3))
+    sent = order(sms(), email(), policy=policy)
+    message = await cascade.send(sent, unknown(), taken())
+    record = await cascade.until(message, lambda r: entries(r, Event.OUTCOME_UNKNOWN))
+    ended_at = datetime.now(UTC)
+    end = Entry(ended_at, Event.ENDED, status=Status.FAILED)
+    theirs = msgspec.structs.replace(
+        record,
+        status=Status.FAILED,
+        failure=Failure(FailureCode.PROVIDER_REJECTED),
+        refs={},
+        timeline=[*record.timeline, end],
+        ended_at=ended_at,
+    )
+    await cascade.log.ended(message, sent, theirs)
+    assert (await cascade.ended(message)).status is Status.FAILED
+    assert len(cascade.channels.calls[message]) == 1
