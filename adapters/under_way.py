@@ -24,6 +24,11 @@ class UnderWay(Generic[K, T]):
         """Every job that is being done."""
         return list(self._tasks.values())
 
+    async def finished(self, within: float) -> None:
+        """Wait until no job is being done, for so many seconds at most."""
+        if self._tasks:
+            await asyncio.wait(self.all(), timeout=within)
+
     async def join(self, key: K, begin: Callable[[], Awaitable[T]]) -> T:
         """The result of the job that is being done under this key; begins it if there is none.
         Whoever gives up waiting does not take the job with it. Raises what the job raises."""

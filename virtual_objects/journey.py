@@ -22,7 +22,7 @@ from restate import (
     wait_completed,
 )
 
-from adapters.restate.optimistic import remembered
+from adapters.restate.optimistic import insist, remembered
 from adapters.restate.replay import replaying
 from adapters.restate.serde import JsonSerde
 from domain.cascade import retry_delay
@@ -682,6 +682,7 @@ class Journey(Book):
             self.record.channel = self._arrived_by
         self.record.refs = {}
         if self._settled_directly:
+            insist(self._ctx)
             self._sign_off(self.record, await self._log_end())
             return self.record
         if not self._ended_before:

@@ -11,7 +11,7 @@ What a trial has learnt from outside is remembered for that second run (`remembe
 
 from __future__ import annotations
 
-import logging
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any, NoReturn
@@ -26,10 +26,7 @@ from restate._internal import (  # type: ignore[import-not-found]
 
 from adapters.restate.stepless import SERVER
 
-logger = logging.getLogger(__name__)
-
 AsgiApp = Callable[..., Awaitable[None]]
-_Events = list[dict[str, Any]]
 
 _memory: ContextVar[dict[Any, Any] | None] = ContextVar("remembered", default=None)
 
@@ -41,6 +38,48 @@ def remembered() -> dict[Any, Any]:
     return {} if memory is None else memory
 
 
+class Request:
+    """A request's events, in the order in which they come, and again from the beginning."""
+
+    def __init__(self, receive: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+        self._receive = receive
+        self._seen: list[dict[str, Any]] = []
+        self._coming: asyncio.Future[dict[str, Any]] | None = None
+
+    async def next(self) -> dict[str, Any]:
+        """The next event."""
+        if self._coming is None:
+            event = await self._receive()
+        else:
+            event = await self._coming
+            self._coming = None
+        self._seen.append(event)
+        return event
+
+    def again(self) -> Callable[[], Awaitable[dict[str, Any]]]:
+        """Receives the request from its beginning."""
+        events = iter(self._seen)
+
+        async def event() -> dict[str, Any]:
+            return next(events, None) or await self.next()
+
+        return event
+
+    def watch(self) -> None:
+        """Notice from now on when whoever asks goes away."""
+        self._coming = asyncio.ensure_future(self._receive())
+
+    def abandoned(self) -> bool:
+        """Whether whoever asks has gone away, as far as is known since `watch`."""
+        while self._coming is not None and self._coming.done():
+            event, self._coming = self._coming.result(), None
+            self._seen.append(event)
+            if event["type"] != "http.request":
+                return True
+            self.watch()
+        return any(event["type"] != "http.request" for event in self._seen)
+
+
 class StepWanted(BaseException):
     """A handler on trial wants to take a durable step. Nothing that it did so far may depend on not
     being done again."""
@@ -49,13 +88,19 @@ class StepWanted(BaseException):
 class Trial:
     """The context of a handler on trial."""
 
-    def __init__(self, vm: Any, key: str) -> None:
+    def __init__(self, vm: Any, key: str, request: Request) -> None:
         self._vm = vm
         self._key = key
+        self._request = request
 
     def key(self) -> str:
         """The object's key."""
         return self._key
+
+    def insist(self) -> None:
+        """See `insist`."""
+        if self._request.abandoned():
+            raise StepWanted
 
     def awakeable(self, serde: Any = None) -> tuple[str, None]:
         """The id that the awakeable will have, which the durable run makes again; nothing to wait
@@ -65,6 +110,13 @@ class Trial:
 
     def __getattr__(self, name: str) -> NoReturn:
         raise StepWanted(name)
+
+
+def insist(ctx: object) -> None:
+    """Before something is done for good: ends a trial whose caller has gone away. Restate lets
+    another process do the same, which does not know what this one knows."""
+    if isinstance(ctx, Trial):
+        ctx.insist()
 
 
 def optimistic(
@@ -84,18 +136,16 @@ def optimistic(
             return
         token = _memory.set({})
         try:
-            seen: _Events = []
-            answer = await attempt(scope, receive, seen)
-            if answer is None:
-                await app(scope, _again(seen, receive), send)
-            else:
-                await _tell(receive, send, *answer)
+            request = Request(receive)
+            answer = await attempt(scope, request)
+            if answer is not None:
+                await _tell(request, send, *answer)
+            elif not request.abandoned():
+                await app(scope, request.again(), send)
         finally:
             _memory.reset(token)
 
-    async def attempt(
-        scope: dict[str, Any], receive: Any, seen: _Events
-    ) -> tuple[Any, bytes] | None:
+    async def attempt(scope: dict[str, Any], request: Request) -> tuple[Any, bytes] | None:
         """The answer's head and body, None when the SDK is to serve the request."""
         headers = [(name.decode(), value.decode()) for name, value in scope["headers"]]
         try:
@@ -104,8 +154,7 @@ def optimistic(
         except (IdentityVerificationException, VMException):
             return None
         while not vm.is_ready_to_execute():
-            event = await receive()
-            seen.append(event)
+            event = await request.next()
             if event["type"] != "http.request":
                 return None
             vm.notify_input(event.get("body", b""))
@@ -114,8 +163,9 @@ def optimistic(
         started = vm.sys_input()
         if vm.is_replaying():
             return None
+        request.watch()
         try:
-            outcome = await fn(Trial(vm, started.key), read(bytes(started.input)))
+            outcome = await fn(Trial(vm, started.key, request), read(bytes(started.input)))
         except StepWanted:
             return None
         except Exception:
@@ -131,20 +181,7 @@ def optimistic(
     return serve
 
 
-def _again(seen: _Events, receive: Any) -> Callable[[], Awaitable[Any]]:
-    """The request from its beginning."""
-    events = iter(seen)
-
-    async def next_event() -> Any:
-        event = next(events, None)
-        if event is not None:
-            return event
-        return await receive()
-
-    return next_event
-
-
-async def _tell(receive: Any, send: Any, head: Any, body: bytes) -> None:
+async def _tell(request: Request, send: Any, head: Any, body: bytes) -> None:
     headers = [(name.encode(), value.encode()) for name, value in head.headers]
     await send(
         {
@@ -156,6 +193,8 @@ async def _tell(receive: Any, send: Any, head: Any, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": True})
     # As the SDK does: hypercorn forgets a stream as soon as it is answered, and drops the whole
     # connection, with every message on it, when Restate closes its side afterwards.
-    while (event := await receive())["type"] == "http.request" and event.get("more_body", False):
-        pass
+    more = True
+    while more:
+        event = await request.next()
+        more = event["type"] == "http.request" and event.get("more_body", False)
     await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -120,8 +120,7 @@ class BindPool:
         self._pruning.cancel()
         self._lingering = LINGERING
         self._correlator.expect_nothing()
-        if under_way := self._under_way.all():
-            await asyncio.wait(under_way, timeout=0.3)
+        await self._under_way.finished(within=0.3)
         await self.mesh.close()
 
     async def deliver(self, request: DeliveryRequest) -> Submission:

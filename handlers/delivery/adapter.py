@@ -15,7 +15,7 @@ from domain.failures import Failure, FailureCode
 from domain.ports import AttemptJournal, ProviderChoice
 from domain.providers import OWN
 from handlers.delivery.charging import Around, free
-from handlers.delivery.options import REQUEST, SUBMISSION, delivery
+from handlers.delivery.options import REQUEST, SUBMISSION, Attempts, delivery
 
 
 class AdapterHost(Protocol):
@@ -38,27 +38,30 @@ def create_adapter_delivery(
     attempts: AttemptJournal,
     around: Around = free,
     closed: Closed = OPEN,
+    under_way: Attempts | None = None,
 ) -> Service:
     """The service in front of the host; `around` charges for it.
 
     `attempts` remembers what was begun, as for e-mail: a call that is repeated after a crash
-    never sends the same attempt twice. `choice` serves requests that name no adapter, of plans
-    that no API completed. An adapter that is `closed` by now is passed over: the step's next
-    provider gets the message.
+    never sends the same attempt twice. `under_way` has what is being handed over. `choice` serves
+    requests that name no adapter, of plans that no API completed. An adapter that is `closed` by
+    now is passed over: the step's next provider gets the message.
     """
     adapters = delivery(None)
-    under_way: UnderWay[tuple[str, int], Submission] = UnderWay()
+    doing: Attempts = UnderWay() if under_way is None else under_way
 
     @adapters.handler(input_serde=REQUEST, output_serde=SUBMISSION)
     async def deliver(ctx: Context, request: DeliveryRequest) -> Submission:
         """Hand one attempt to a provider, or say what became of it."""
         adapter = request.provider or _chosen(choice, request, closed)
         if adapter is None:
-            return _nobody(f"no active adapter for {request.channel}")
+            # Before it went, another call may have handed the attempt to it.
+            known = await attempts.known(request.message, request.attempt)
+            return known or _nobody(f"no active adapter for {request.channel}")
         if request.provider is None:
             request = msgspec.structs.replace(request, provider=adapter)
         key = (request.message, request.attempt)
-        return await under_way.join(key, lambda: around(request, hand_over))
+        return await doing.join(key, lambda: around(request, hand_over))
 
     async def hand_over(request: DeliveryRequest) -> Submission:
         assert request.provider is not None

@@ -9,6 +9,7 @@ from restate import Service, TerminalError
 from restate._preview import explicit_recovery
 
 from adapters.restate.serde import JsonSerde
+from adapters.under_way import UnderWay
 from domain.delivery import (
     ADAPTER_SERVICE,
     AttemptRef,
@@ -17,6 +18,9 @@ from domain.delivery import (
     delivery_service,
 )
 from domain.mode import Mode
+
+Attempts = UnderWay[tuple[str, int], Submission]
+"""The attempts that are being handed over, by message and number."""
 
 
 class LiveRequests(JsonSerde[DeliveryRequest]):

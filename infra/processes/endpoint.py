@@ -24,6 +24,7 @@ from adapters.store.message_log import SqliteMessageLog
 from adapters.store.sections import Sections
 from adapters.suppression.automatic import AutomaticSuppression
 from adapters.telemetry.billing import LedgerTelemetry
+from adapters.under_way import UnderWay
 from adapters.wasm.choice import ByPriority
 from adapters.wasm.store.unread import UnreadNotes
 from domain.delivery import delivery_service
@@ -32,6 +33,7 @@ from handlers.delivery.adapter import create_adapter_delivery
 from handlers.delivery.charging import begun_before
 from handlers.delivery.direct import Direct
 from handlers.delivery.email import create_email_delivery
+from handlers.delivery.options import Attempts
 from handlers.delivery.sandbox import create_sandbox_delivery
 from handlers.inbound import create_inbound
 from handlers.reports import create_adapter_reports
@@ -55,6 +57,9 @@ _ENDS_LINGER = 0.030
 """Seconds for which the end of a message waits for others to be written with: nobody waits for
 it."""
 
+_LAST_ANSWERS = 2.5
+"""Seconds for which an orderly stop waits for relays and providers that have not answered yet."""
+
 
 @asynccontextmanager
 async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
@@ -67,6 +72,7 @@ async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
     )
     pools = PoolDoor(settings.pool_urls, door_key(settings))
     relay = Relay(relay_account(settings.email), unsubscribe_links(settings).of)
+    under_way: Attempts = UnderWay()
     try:
         async with (
             adapters(settings, checks=True) as ours,
@@ -90,6 +96,7 @@ async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
                         "email", charges.around("email", lambda request: (PROVIDER,), begun)
                     ),
                 ),
+                under_way,
             )
             by_adapter = create_adapter_delivery(
                 ours.host,
@@ -103,6 +110,7 @@ async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
                     ),
                 ),
                 closed,
+                under_way,
             )
             message = create_message_object(
                 log,
@@ -131,7 +139,11 @@ async def endpoint(settings: Settings) -> AsyncIterator[AsgiApp]:
                 identity_keys=list(settings.restate.identity_keys),
             )
             app = optimistic(app, message, "send", settings.restate.identity_keys)
-            yield beside(app, metrics(settings, ours, more=(told.telemetry, ledger)))
+            try:
+                yield beside(app, metrics(settings, ours, more=(told.telemetry, ledger)))
+            finally:
+                # Their outcomes would be unknown to the next process.
+                await under_way.finished(_LAST_ANSWERS)
     finally:
         await callbacks.close()
         await pools.close()

@@ -31,8 +31,12 @@ def hermes(shared_stack):
 
 @pytest.fixture(scope="session")
 def slow_stack(tmp_path_factory):
-    """A stack whose carrier takes its time to answer, so that submits are in flight."""
-    driver = Driver(tmp_path_factory.mktemp("slow"), smsc=("--response-delay", "1.5"))
+    """A stack whose carrier and relay take their time to answer, so that much is in flight."""
+    driver = Driver(
+        tmp_path_factory.mktemp("slow"),
+        smsc=("--response-delay", "1.5"),
+        mail=("--slow-delay", "1.5"),
+    )
     try:
         yield driver.start()
     finally:

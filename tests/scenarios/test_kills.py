@@ -1,6 +1,7 @@
 """kill -9 of each process with messages on their way. Afterwards every message has ended, none is
 lost, both sides' counts agree, and what was sent twice says so."""
 
+import signal
 import time
 
 import pytest
@@ -66,6 +67,18 @@ def test_endpoint_killed_while_a_mail_is_handed_over_at_most_once(hermes):
     message = hermes.ended(sent)
     assert (message["status"], message["failure"]["code"]) == ("failed", "outcome_unknown")
     assert len(hermes.mails(inbox)) == 1
+
+
+def test_an_endpoint_that_is_told_to_stop_hears_the_relay_out(slow_carrier):
+    """As at every new release: nothing is sent again, and nothing is in doubt."""
+    inbox = mailbox("slow")
+    sent = slow_carrier.send(email(timeout=60), to_email=inbox, delivery_policy="at_most_once")
+    until(lambda: slow_carrier.mails(inbox))
+    slow_carrier.stack.kill("endpoint", signal.SIGTERM)
+    message = slow_carrier.ended(sent)
+    assert message["status"] == "sent"
+    assert [e["attempt"] for e in entries(message, "submitted")] == [1]
+    assert len(slow_carrier.mails(inbox)) == 1
 
 
 def test_endpoint_killed_while_an_sms_is_handed_over(slow_carrier):
