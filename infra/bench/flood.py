@@ -11,13 +11,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
 from infra.bench import meter
 from infra.bench.ledger import Books, Seen
-from infra.bench.load import Sent, one_time_password, recipient
+from infra.bench.load import Sent, by_day, one_time_password, recipient
 from infra.bench.scenario import Run
 from infra.bench.site import QUIET_TENANT, TENANT, Peer, Site, site
 
@@ -116,15 +115,8 @@ def _bulk(number: int, text: str) -> dict[str, Any]:
         "content": {"text": text},
         "plan": [{"channel": "sms", "timeout": _STEP_TIMEOUT}],
         "category": "marketing",
-        "recipient": {"time_zone": _by_day()},
+        "recipient": {"time_zone": by_day()},
     }
-
-
-def _by_day() -> str:
-    """A time zone in which it is about noon: by night, marketing would wait for the morning."""
-    ahead = 12 - datetime.now(UTC).hour
-    # POSIX counts from the clock to UTC: Etc/GMT-2 is two hours ahead.
-    return f"Etc/GMT{-ahead:+}"
 
 
 async def _otps(site: Site, tenant: str, seconds: float) -> Sent:

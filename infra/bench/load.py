@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -20,7 +21,7 @@ BLOCK = 9_900
 _BLOCKS = 10
 CONNECTIONS = 100
 """Of a client, as a pool of one usually has."""
-REQUEST_TIMEOUT = 30.0
+PATIENCE = 30.0
 _FILES_BESIDE = 1_000
 """Open files that a process has beside its connections, at most."""
 _INSIST_FOR = 60.0
@@ -38,7 +39,8 @@ class Sent:
     `refused` counts requests, by their last answer, and `repeated` the answers after which one was
     made again. `unsure` holds the texts of those refused ones that may have been taken all the
     same. `left_at` and `lag_ms` say of each scheduled request when it left, and how late that was:
-    where they lag, it is the generator that was measured.
+    where they lag, it is the generator that was measured. A wait for one of too few connections is
+    no part of it.
     """
 
     due: dict[str, float] = field(default_factory=dict)
@@ -161,21 +163,21 @@ async def send(
     insist: bool = False,
     at_once: int = 100_000,
     connections: int = CONNECTIONS,
-    timeout: float = REQUEST_TIMEOUT,
+    patience: float = PATIENCE,
     progress: Callable[[int], None] = lambda sent: None,
 ) -> Sent:
     """Post `count` messages at `rate` a second; returns when each has its answer, or none within
-    `timeout` seconds. Raises RuntimeError when the end of one is not known.
+    `patience` seconds. Raises RuntimeError when the end of one is not known.
 
     Every text is different and begins with `label`, so that the receiving side can count. With
     more than `at_once` requests unanswered the schedule waits, and so does a request while all
-    `connections` are waiting for answers: an open loop needs `rate` times `timeout` of both. Who
+    `connections` are waiting for answers: an open loop needs `rate` times `patience` of both. Who
     insists repeats a request that was not answered, under its idempotency key, so that no message
     is accepted unheard.
     """
     sent = Sent()
     # The cheapest client there is: the load shares its processors with what it measures.
-    http = HttpClient(api_url, connections=connections, timeout=timeout)
+    http = HttpClient(api_url, connections=connections, timeout=patience)
     client = _Client(http, key, sent, label if insist else None)
     under_way = UnderWay()
     began, began_at = time.monotonic(), time.time()
@@ -241,3 +243,10 @@ class _Client:
         self._sent.texts[message] = text
         self._sent.accept_ms.append((time.time() - due) * 1000)
         return None
+
+
+def by_day() -> str:
+    """A time zone in which it is about noon: by night, marketing would wait for the morning."""
+    ahead = 12 - datetime.now(UTC).hour
+    # POSIX counts from the clock to UTC: Etc/GMT-2 is two hours ahead.
+    return f"Etc/GMT{-ahead:+}"

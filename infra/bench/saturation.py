@@ -39,10 +39,11 @@ Pids = Callable[[], Mapping[str, int]]
 class Measured:
     """What a load showed. `rate` is messages delivered a second; by process, a message's
     `cpu_ms`, and `memory_mb` at the end, of all processes of a kind together; `kept_bytes` what a
-    message leaves in each database. `refused` are requests that the API did not take. `busiest` is the share that the busiest of several endpoint
+    message leaves in each database. `busiest` is the share that the busiest of several endpoint
     processes had in their work. `work` is what restate-server did for a message, `otherwise` how
-    many ended in another way than delivered. `others` are the processors that programs had which
-    are none of ours: with some, the rate is not what this machine can do."""
+    many ended in another way than delivered, and `refused` how many requests the API did not take.
+    `others` are the processors that programs had which are none of ours: with some, the rate is
+    not what this machine can do."""
 
     rate: float
     cpu_ms: Mapping[str, float]
@@ -97,9 +98,9 @@ async def _measure(
     others = (_others() - theirs) / elapsed
     worked = await asyncio.to_thread(engine.work, site.stack.ports.fabric)
     left, memory = _stored(site), _by_kind(meter.rss_mb(measured))
-    ends = _endpoints(site)
-    only_these(shares, ends)
-    each = {name: at - shares[name] for name, at in ends.items()}
+    endpoints = _endpoints(site)
+    only_these(shares, endpoints)
+    each = {pid: at - shares[pid] for pid, at in endpoints.items()}
     books = await site.settle({TENANT: sent}, _DRAIN)
     delivered = [m for m in books.ended.values() if m.status is Status.DELIVERED]
     ends = [m.ended_at.timestamp() for m in delivered if m.ended_at is not None]

@@ -16,7 +16,7 @@ from infra.bench import ledger
 from infra.bench.ledger import Books, Seen
 from infra.bench.load import (
     CONNECTIONS,
-    REQUEST_TIMEOUT,
+    PATIENCE,
     Order,
     Sent,
     one_time_password,
@@ -76,7 +76,7 @@ class Site:
         insist: bool = False,
         at_once: int = 1_000,
         connections: int = CONNECTIONS,
-        timeout: float = REQUEST_TIMEOUT,
+        patience: float = PATIENCE,
         quiet: bool = False,
     ) -> Sent:
         """Load by the API, as `load.send`; progress is told unless `quiet`."""
@@ -90,7 +90,7 @@ class Site:
             insist=insist,
             at_once=at_once,
             connections=connections,
-            timeout=timeout,
+            patience=patience,
             progress=lambda done: None if quiet else self.run.progress(label, done, count),
         )
 

@@ -22,7 +22,8 @@ _EVERY: Final = 0.1
 _log = logging.getLogger(__name__)
 
 
-def _follow(file: Path, clock: time_machine.Traveller) -> None:
+def follow(file: Path, clock: time_machine.Traveller) -> None:
+    """Let the clock be off by what the file says, for as long as the process lives."""
     off = 0.0
     while True:
         # The thread's end would be the fault's, and nobody would see it.
@@ -42,7 +43,7 @@ def main() -> None:
     sys.argv[1:] = sys.argv[3:]
     # The clock is never given back: the process keeps it as long as it lives.
     clock = time_machine.travel(time.time(), tick=True).start()
-    threading.Thread(target=_follow, args=(file, clock), name="clock", daemon=True).start()
+    threading.Thread(target=follow, args=(file, clock), name="clock", daemon=True).start()
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

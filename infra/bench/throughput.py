@@ -118,7 +118,7 @@ async def _measure(stack: Stack, rate: float, duration: float, progress: Progres
     found = await messages(log, TENANT, sent.due.keys())
     duplicates = json.loads(await asyncio.to_thread(_control, stack, "/duplicates"))
     cpu = {name: cpu_after[name] - cpu_before[name] for name in pids}
-    result = _result(rate, duration, elapsed, sent, found, duplicates["count"], cpu, rss)
+    result = reckoned(rate, duration, elapsed, sent, found, duplicates["count"], cpu, rss)
     many = max(result.delivered, 1)
     return replace(
         result,
@@ -130,7 +130,7 @@ async def _measure(stack: Stack, rate: float, duration: float, progress: Progres
     )
 
 
-def _result(
+def reckoned(
     rate: float,
     duration: float,
     elapsed: float,
@@ -140,6 +140,7 @@ def _result(
     cpu: dict[str, float],
     rss: dict[str, float],
 ) -> Result:
+    """What was sent, and what came of it in so many seconds, as figures."""
     statuses = Counter(message.status for message in messages)
     delivered = [message for message in messages if message.status is Status.DELIVERED]
     ended = [

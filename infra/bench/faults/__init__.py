@@ -96,7 +96,8 @@ async def strike(site: Site, blows: Sequence[Blow]) -> Counter[str]:
     struck: Counter[str] = Counter()
 
     async def one(blow: Blow) -> None:
-        struck[blow.fault.name] += await blow.fault.strike(site, random.Random(blow.seed), broken)
+        hit = await blow.fault.strike(site, random.Random(blow.seed), broken)
+        struck[blow.fault.name] += hit
 
     async with asyncio.TaskGroup() as tasks:
         for blow in blows:

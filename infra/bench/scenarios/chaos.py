@@ -46,7 +46,8 @@ _LATER: Final = 5.0
 """Seconds until a scheduled message is due; some are canceled before."""
 _DRAIN: Final = 240.0
 _CANCEL_EVERY: Final = 1.5
-_CANCELED_AT_ONCE: Final = 3
+_CANCELED_AT_ONCE: Final = 1
+"""A third of what is scheduled meanwhile: the rest is to be sent in time."""
 _RELAY_TIMEOUT: Final = "5"
 """Seconds, less than the relay may be frozen."""
 _SILENT: Final = "+4520109902"
@@ -71,13 +72,19 @@ FAULTS: Final = (
 )
 
 _WELL: Final = (Status.DELIVERED, Status.SENT, Status.CANCELED)
+_MOST_ASTRAY: Final = 1.0
+"""%, less than two seconds' load of the 180. No fault lasts as long as a step may take, so it is
+for faults in a row on one channel; in three runs it was none of 16,000. A pool that does not come
+back is above it half a minute later."""
 
 STRUCK = at_least("faults that struck", 1)
 MEANS = exactly("kinds of faults that this machine has no means for", 0)
 REFUSED = exactly("requests refused for good", 0)
 CANCELED = at_least("ended canceled", 1)
 EXPIRED = at_least("ended expired", 1)
-ASTRAY = at_most("failed or expired for sure, of those that no fault of their own makes so", 99, "%")
+ASTRAY = at_most(
+    "failed or expired for sure, though nothing in the order made it so", _MOST_ASTRAY, "%"
+)
 BEYOND = exactly("messages submitted more often than their policy allows", 0)
 
 
@@ -139,7 +146,11 @@ async def _break(site: Site, blows: Sequence[Blow], rate: float) -> Sequence[Che
         "in flight": set(books.in_flight),
         "astray": astray(books.ended),
     }
-    plain = sum(not is_doomed(message.order) for message in books.ended.values())
+    plain = [
+        m
+        for m in books.ended.values()
+        if m.status is not Status.CANCELED and not is_doomed(m.order)
+    ]
     checks = (
         Check("seed", site.run.seed, "any", ok=True),
         STRUCK.check(struck.total()),
@@ -150,7 +161,7 @@ async def _break(site: Site, blows: Sequence[Blow], rate: float) -> Sequence[Che
         LOST.check(books.lost),
         IN_FLIGHT.check(len(books.in_flight)),
         *_endings(books),
-        ASTRAY.check(100 * len(wrong["astray"]) / plain if plain else None),
+        ASTRAY.check(100 * len(wrong["astray"]) / len(plain) if plain else None),
         DISAGREEMENTS.check(len(wrong["disagreements"])),
         UNFLAGGED.check(len(wrong["unflagged"])),
         BEYOND.check(len(wrong["too often"])),
@@ -238,12 +249,12 @@ def astray(ended: Mapping[str, LoggedMessage]) -> set[str]:
 
 
 async def _cancel(site: Site) -> None:
-    """Withdraw a few of the scheduled messages, again and again."""
+    """Withdraw the newest of the scheduled messages, again and again."""
     while True:
         await asyncio.sleep(_CANCEL_EVERY)
         page = await _ask(site, "GET", f"?status=scheduled&limit={_CANCELED_AT_ONCE}")
         for message in (page or {}).get("data", ()):
-            await _ask(site, "POST", f"/{message['id']}/cancel")
+            await _ask(site, "DELETE", f"/{message['id']}")
 
 
 async def _ask(site: Site, method: str, path: str) -> Any:
@@ -271,9 +282,14 @@ async def _ask(site: Site, method: str, path: str) -> Any:
 async def _sides(site: Site) -> dict[str, Seen]:
     """What was taken on each channel, by all of its providers together."""
     sandbox = Sandbox(site.stack.providers_url)
-    sms = Counter((await site.seen()).taken) + await sandbox.taken("twilio")
+    seen = await site.seen()
+    sms = Counter(seen.taken) + await sandbox.taken("twilio")
     mails = await Mailbox(site.stack.mail_url).taken() + await sandbox.taken("sendgrid")
-    return {"sms": Seen(sms), "email": Seen(mails), "push": Seen(await sandbox.taken("fcm"))}
+    return {
+        "sms": Seen(sms, seen.ids),
+        "email": Seen(mails),
+        "push": Seen(await sandbox.taken("fcm")),
+    }
 
 
 def _too_often(books: Books, seen: Seen) -> set[str]:

@@ -210,8 +210,8 @@ def figures(
     )
     return "\n".join(
         (
-            f"Full load for {seconds:.0f} s each, closed loop; “{LATE}” is an open loop of "
-            f"{_LONGER * seconds:.0f} s. Other programs had "
+            f"Full load for {seconds:.0f} s each, closed loop, but for “{LATE}”: an open loop of "
+            f"{_LONGER * seconds:.0f} s; other programs had "
             f"{_others(grid, others):.1f} of {psutil.cpu_count()} processors at most:\n",
             *(rates, prices, shares, processes, log, _model(needs)),
         )

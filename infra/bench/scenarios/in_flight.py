@@ -1,14 +1,15 @@
 """[in-flight] So many messages wait for their receipts at once; every process is started anew in
-between; then all the receipts come."""
+between; all still wait; then all the receipts come."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import math
 import signal
 import time
 import urllib.request
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import uvloop
@@ -17,9 +18,9 @@ from domain.ports import LoggedMessage
 from domain.timeline import Event, Status
 from infra.bench.ledger import CONSERVATION, timeline
 from infra.bench.load import one_time_password
-from infra.bench.scenario import Check, Run, Scenario, at_least, at_most, below, exactly
+from infra.bench.scenario import Check, Run, Scenario, at_most, below, exactly
 from infra.bench.series import Series, followed
-from infra.bench.site import EVERYTHING, TENANT, Peer, Site, site
+from infra.bench.site import EVERYTHING, TENANT, Peer, Site, asked_again, site
 
 RATE: Final = 325.0
 """Messages a second that are offered: what two cores take without falling behind."""
@@ -40,16 +41,19 @@ _SUSPENDED: Final = (
     " AND target_handler_name = 'send' AND status = 'suspended'"
 )
 
+ACCEPTED = exactly("messages accepted", "messages offered")
+REFUSED = exactly("requests refused for good", 0)
 WAITING = exactly("waiting for receipts at once", "messages accepted")
 SUSPENDED = exactly("of these, suspended handlers", "messages accepted")
 RESTARTED = exactly("processes started anew meanwhile", len(EVERYTHING))
+STILL_WAITING = exactly("waiting for receipts after that", "messages accepted")
+STILL_SUSPENDED = exactly("suspended handlers after that", "messages accepted")
 RECEIPTS = at_most("all receipts sent and acknowledged", _RECEIPTS_WITHIN, "s")
 DELIVERED = exactly("delivered", "messages accepted")
-EARLY = exactly("ended before its receipt was sent", 0)
+EARLY = exactly("ended before its own receipt was sent, or without one", 0)
 TWICE = exactly("submitted twice, or completed by more than one receipt", 0)
 ENDPOINT = below("endpoint's memory at its peak", 500, "MB")
 POOL = below("pool's memory at its peak", 500, "MB")
-ACCEPTED = at_least("messages accepted", 1)
 
 
 def run(run: Run) -> Sequence[Check]:
@@ -62,7 +66,7 @@ async def _measure(site: Site) -> Sequence[Check]:
     await site.warm_up()
     await site.smsc.set(hold_receipts=True, receipt_rate=_RECEIPT_RATE)
     async with followed(site.stack, EVERYTHING) as series:
-        count = round(RATE * site.run.duration)
+        count = max(round(RATE * site.run.duration), 1)
         sent = await site.send(
             "waiting", rate=RATE, count=count, order=_order, insist=True, at_once=_AT_ONCE
         )
@@ -70,6 +74,8 @@ async def _measure(site: Site) -> Sequence[Check]:
         waiting = await _until(site, "submitting", "receipts_held", accepted, _SUBMITTED_WITHIN)
         suspended = await _suspended(site, accepted)
         restarted = await _restart_each(site)
+        still_suspended = await _suspended(site, accepted)
+        still_waiting = int((await site.smsc.stats())["receipts_held"])
         released = time.time()
         await site.smsc.set(hold_receipts=False)
         acknowledged = await _until(
@@ -79,15 +85,20 @@ async def _measure(site: Site) -> Sequence[Check]:
         books = await site.settle({TENANT: sent}, _DRAIN)
         ended = time.time() - released
     seen = await site.seen()
+    receipts = _receipts(await site.smsc.accepted())
     messages = list(books.ended.values())
     return (
-        ACCEPTED.check(accepted),
+        ACCEPTED.check(accepted, count),
+        REFUSED.check(sum(sent.refused.values())),
+        asked_again(sent),
         WAITING.check(waiting, accepted),
         SUSPENDED.check(suspended, accepted),
         RESTARTED.check(restarted),
+        STILL_WAITING.check(still_waiting, accepted),
+        STILL_SUSPENDED.check(still_suspended, accepted),
         RECEIPTS.check(took),
         DELIVERED.check(sum(m.status is Status.DELIVERED for m in messages), accepted),
-        EARLY.check(sum(_ended_at(m) < released for m in messages)),
+        EARLY.check(early(books.ended, receipts)),
         TWICE.check(seen.duplicates + _completed_twice(messages)),
         ENDPOINT.check(series.peak_mb("endpoint")),
         POOL.check(series.peak_mb("pool")),
@@ -146,9 +157,18 @@ async def _restart_each(site: Site) -> int:
     return restarted
 
 
-def _ended_at(message: LoggedMessage) -> float:
-    assert message.ended_at is not None
-    return message.ended_at.timestamp()
+def early(ended: Mapping[str, LoggedMessage], receipts: Mapping[str, float]) -> int:
+    """How many messages, by text, ended before the first receipt of theirs was sent."""
+    return sum(
+        message.ended_at is None or message.ended_at.timestamp() < receipts.get(text, math.inf)
+        for text, message in ended.items()
+    )
+
+
+def _receipts(accepted: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """When the first receipt of each text was sent, of those that were."""
+    sent = {entry["text"]: [at for at in entry["receipts_at"] if at] for entry in accepted}
+    return {text: min(times) for text, times in sent.items() if times}
 
 
 def _completed_twice(messages: Iterable[LoggedMessage]) -> int:
@@ -171,8 +191,8 @@ SCENARIO = Scenario(
     f"{MESSAGES:,} messages wait for their receipts, every process is restarted, then all come; "
     f"--duration scales it, {RATE:.0f} messages a second",
     (
-        *(ACCEPTED, WAITING, SUSPENDED, RESTARTED, RECEIPTS, DELIVERED, EARLY, TWICE),
-        *(ENDPOINT, POOL, *CONSERVATION),
+        *(ACCEPTED, REFUSED, WAITING, SUSPENDED, RESTARTED, STILL_WAITING, STILL_SUSPENDED),
+        *(RECEIPTS, DELIVERED, EARLY, TWICE, ENDPOINT, POOL, *CONSERVATION),
     ),
     run,
     duration=MESSAGES / RATE,

@@ -14,7 +14,7 @@ from domain.message import Category, DeliveryPolicy
 from infra.bench.faults import Broken, processes
 from infra.bench.faults.carriers import CARRIER_FAULTS, RESPONSE_DELAY, suffer
 from infra.bench.ledger import CONSERVATION
-from infra.bench.load import BLOCK, one_time_password, recipient
+from infra.bench.load import BLOCK, by_day, one_time_password, recipient
 from infra.bench.scenario import Check, Run, Scenario, at_least, at_most, exactly
 from infra.bench.site import TENANT, Peer, Site, site
 
@@ -84,6 +84,7 @@ def _order(number: int, text: str) -> dict[str, Any]:
         "to": {"sms": to},
         "plan": [{"channel": "sms", "timeout": _STEP_TIMEOUT}],
         "category": tuple(Category)[number % 3].value,
+        "recipient": {"time_zone": by_day()},
         "delivery_policy": tuple(DeliveryPolicy)[number // 3 % 2].value,
     }
 

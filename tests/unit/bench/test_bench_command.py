@@ -1,12 +1,14 @@
 import json
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 
-from infra.bench import catalogue, scenario
-from infra.bench.document import SCENARIO_BEGIN, SCENARIO_END
+from infra.bench import catalogue, scenario, throughput
+from infra.bench.document import BEGIN, END, SCENARIO_BEGIN, SCENARIO_END
+from infra.bench.load import Sent
 from infra.bench.scenario import FIGURES, Scenario, exactly
 from infra.cli.bench import bench
 
@@ -90,8 +92,42 @@ def test_a_scenarios_figures_go_into_the_document(invoke, tmp_path):
     document = tmp_path / "document.md"
     begin, end = SCENARIO_BEGIN.format("told", "told"), SCENARIO_END.format("told")
     document.write_text(f"{begin}\n{end}\n")
-    invoke("--scenario", "told", "--duration", "3", "--document", str(document))
-    assert document.read_text() == f"{begin}\n\nIt lost 3.\n\n{end}\n"
+    invoke("--scenario", "told", "--duration", "0", "--document", str(document))
+    assert document.read_text() == f"{begin}\n\nIt lost 0.\n\n{end}\n"
+
+
+def test_a_scenario_that_missed_a_bar_leaves_the_document_as_it_is(invoke, tmp_path):
+    document = tmp_path / "document.md"
+    document.write_text(was := f"{SCENARIO_BEGIN.format('told', 'told')}\n")
+    result = invoke("--scenario", "told", "--duration", "3", "--document", str(document))
+    assert result.exit_code == 1
+    assert "keeps its figures: a bar was missed" in " ".join(result.output.split())
+    assert document.read_text() == was
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Stands in for the load: what `hermes bench` is to have measured, one message of two lost."""
+
+    def run(*, rate, duration, progress):
+        sent = Sent({"a": 1.0, "b": 1.0}, {"a": "A", "b": "B"})
+        nothing = dict.fromkeys(throughput.PRODUCT, 0.0)
+        lossy = throughput.reckoned(rate, duration, 1.0, sent, [], 0, nothing, nothing)
+        delivered = 2 if duration == 1 else 1
+        return replace(lossy, delivered=delivered, written_kb_per_message=nothing)
+
+    monkeypatch.setattr("infra.cli.bench.run", run)
+
+
+@pytest.mark.parametrize(("duration", "clean"), [("1", True), ("2", False)])
+def test_only_a_clean_run_is_documented(invoke, measured, tmp_path, duration, clean):
+    document, output = tmp_path / "document.md", tmp_path / "latest.json"
+    document.write_text(was := f"{BEGIN}\n{END}\n")
+    result = invoke("--duration", duration, "--document", str(document), "--output", str(output))
+    assert result.exit_code == (0 if clean else 1)
+    assert (document.read_text() != was) == clean
+    assert ("keeps its figures" in " ".join(result.output.split())) != clean
+    assert "not measured" in result.output
 
 
 def test_sigterm_ends_a_run_like_ctrl_c_and_leaves_nothing_behind(invoke, runs):

@@ -9,9 +9,11 @@ from infra.bench.load import one_time_password
 
 
 class Engine:
-    """Takes messages, `capacity` of them a look, and refuses every `nth`."""
+    """Takes messages, `capacity` of them a look, and refuses every `nth`. With `forgetful` all get
+    one id."""
 
-    def __init__(self, capacity=3, nth=None):
+    def __init__(self, capacity=3, nth=None, forgetful=False):
+        self.forgetful = forgetful
         self.capacity = capacity
         self.nth = nth
         self.texts = []
@@ -25,7 +27,8 @@ class Engine:
             return web.json_response({}, status=429)
         self.under_way += 1
         self.most = max(self.most, self.under_way)
-        return web.json_response({"id": f"id {len(self.texts)}"}, status=202)
+        number = 0 if self.forgetful else len(self.texts)
+        return web.json_response({"id": f"id {number}"}, status=202)
 
     async def look(self):
         self.under_way = max(self.under_way - self.capacity, 0)
@@ -74,6 +77,11 @@ async def test_refusals_are_counted_and_no_messages():
     sent = await engine.load()
     assert sent.refused == {"429": len(engine.texts) // 2}
     assert sent.answered == len(engine.texts)
+
+
+async def test_requests_that_are_in_no_book_break_the_load_off():
+    with pytest.raises(RuntimeError, match="the end of 1 is known"):
+        await Engine(forgetful=True).load(seconds=0.2)
 
 
 async def test_an_engine_that_is_gone_is_counted_too():

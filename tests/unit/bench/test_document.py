@@ -1,6 +1,9 @@
 import pytest
 
-from infra.bench.document import SCENARIO_BEGIN, SCENARIO_END, rewrite_scenario, table
+from infra.bench import document as marks
+from infra.bench.document import SCENARIO_BEGIN, SCENARIO_END, rewrite, rewrite_scenario, table
+from infra.bench.load import Sent
+from infra.bench.throughput import PRODUCT, reckoned
 
 BEGIN, END = SCENARIO_BEGIN.format("growth", "growth"), SCENARIO_END.format("growth")
 OTHER = SCENARIO_BEGIN.format("else", "else"), SCENARIO_END.format("else")
@@ -36,3 +39,17 @@ def test_a_document_without_a_place_for_them_stays_as_it_is(document, lines):
 
 def test_a_table_as_markdown_has_it():
     assert table(("a", "b"), [("1", "2")]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n"
+
+
+def test_what_was_refused_stands_beside_what_was_offered_and_nothing_took_no_time(document):
+    sent = Sent({"a": 1.0}, {"a": "A"}, {"429": 2, "503": 1})
+    nothing = dict.fromkeys(PRODUCT, 0.0)
+    result = reckoned(100.0, 10.0, 10.0, sent, [], 0, nothing, nothing)
+    assert not result.clean
+    path = document(marks.BEGIN, marks.END)
+    rewrite(path, result)
+    text = path.read_text()
+    assert "| offered | accepted | refused | delivered |" in text
+    assert "\n| 4 | 1 | 3 | 0 |" in text
+    assert "| request to receipt | not measured | not measured |" in text
+    assert "0 ms" not in text.replace("200 ms", "")

@@ -29,6 +29,7 @@ def measured(rate=100.0, restate=1.0, **more):
             "copies": 0,
             "otherwise": 0,
             "others": 0.25,
+            "refused": 0,
             **more,
         }
     )
@@ -60,6 +61,10 @@ def test_each_combination_stands_in_its_row_and_column(document):
     for endpoints in ENDPOINTS:
         cells = " | ".join(f"{100 * endpoints + partitions}" for partitions in PARTITIONS)
         assert f"\n| {endpoints} | {cells} |\n" in document
+
+
+def test_the_row_that_is_no_full_load_is_told_apart(document):
+    assert f"10 s each, closed loop, but for “{LATE}”: an open loop of 20 s;" in document
 
 
 def test_a_reader_is_told_whether_the_machine_did_something_else(document):

@@ -25,8 +25,9 @@ def unknown(attempt=1, flagged=False):
     return Entry(NOON, Event.OUTCOME_UNKNOWN, attempt=attempt, possible_duplicate=flagged)
 
 
-def receipt(attempt=1, level=Level.DELIVERED):
-    return Entry(NOON, Event.RECEIPT, attempt=attempt, level=level)
+def receipt(attempt=1, level=Level.DELIVERED, about=None):
+    id_ = None if about is None else f"{about}/DELIVERED"
+    return Entry(NOON, Event.RECEIPT, attempt=attempt, level=level, receipt_id=id_)
 
 
 def an_order():
@@ -40,9 +41,9 @@ def an_order():
     )
 
 
-def ended(*timeline, status=Status.DELIVERED):
+def ended(*timeline, status=Status.DELIVERED, late=()):
     record = Record(status, list(timeline), ended_at=NOON)
-    return LoggedMessage("id", "acme", status, "sms", NOON, NOON, an_order(), record)
+    return LoggedMessage("id", "acme", status, "sms", NOON, NOON, an_order(), record, late)
 
 
 FAILED = Entry(NOON, Event.FAILED, attempt=1)
@@ -62,12 +63,47 @@ FAILED = Entry(NOON, Event.FAILED, attempt=1)
         pytest.param([unknown(), submitted(2, True)], 1, False, id="resent, the first was lost"),
         pytest.param([unknown(), submitted(2, True)], 3, True, id="resent, and once more"),
         pytest.param([receipt()], 1, False, id="the receipt is all that is known"),
+        pytest.param([receipt()], 0, True, id="a receipt for what no SMSC took"),
+        pytest.param([unknown(), receipt()], 0, True, id="unknown, then a receipt for nothing"),
+        pytest.param([submitted(), submitted(2, True)], 1, True, id="taken twice, says the log"),
+        pytest.param([submitted(), submitted(2, True)], 2, False, id="taken twice, say both"),
     ],
 )
 def test_log_and_smsc_agree_or_not(story, copies, disagree):
     books = Books(1, {"text": ended(*story)}, set())
     seen = Seen({"text": copies} if copies else {})
     assert books.disagreements(seen) == disagree
+
+
+THEIRS = Seen({"text": 1, "other": 1}, {"text": {"first/A1"}, "other": {"first/B2"}})
+
+
+@pytest.mark.parametrize(
+    ("about", "wrong"),
+    [
+        pytest.param("first/A1", set(), id="its own"),
+        pytest.param("first/B2", {"text"}, id="another message's"),
+        pytest.param("first/C3", {"text"}, id="nobody's"),
+        pytest.param("second/B2", set(), id="of a carrier that tells no ids"),
+        pytest.param(None, set(), id="without an id"),
+    ],
+)
+@pytest.mark.parametrize("late", [False, True])
+def test_a_receipt_belongs_to_the_message_it_is_given_to(about, wrong, late):
+    its = receipt(about=about)
+    message = ended(submitted(), late=(its,)) if late else ended(submitted(), its)
+    books = Books(2, {"text": message, "other": ended(submitted())}, set())
+    assert books.disagreeing(THEIRS) == wrong
+
+
+def test_what_nobody_knows_of_can_be_left_out_of_the_other_side():
+    left = THEIRS.without({"text"})
+    assert (left.taken, left.ids) == ({"other": 1}, {"other": {"first/B2"}})
+
+
+def test_books_of_two_loads_are_one():
+    both = Books(2, {"a": ended(submitted())}, {"b"}) + Books(1, {"c": ended(submitted())}, set())
+    assert (both.accepted, both.ended.keys(), both.in_flight) == (3, {"a", "c"}, {"b"})
 
 
 @pytest.mark.parametrize(("in_flight", "wrong"), [({"text"}, 0), (set(), 1)])

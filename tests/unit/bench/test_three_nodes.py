@@ -1,6 +1,11 @@
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
 import pytest
 
-from infra.bench.scenarios.three_nodes import longest_pause
+from domain.timeline import Status
+from infra.bench.ledger import Books
+from infra.bench.scenarios.three_nodes import delivered_at, longest_pause
 
 
 @pytest.mark.parametrize(
@@ -17,3 +22,13 @@ from infra.bench.scenarios.three_nodes import longest_pause
 )
 def test_the_longest_time_in_which_nothing_happened(moments, longest):
     assert longest_pause(moments, 0.0, 10.0) == longest
+
+
+def test_an_end_without_delivery_is_no_delivery():
+    noon = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+    ended = {
+        status.value: SimpleNamespace(status=status, ended_at=noon)
+        for status in Status
+        if status.terminal
+    }
+    assert delivered_at(Books(len(ended), ended, ())) == [noon.timestamp()]

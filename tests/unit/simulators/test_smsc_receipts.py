@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import re
+import time
 
 import pytest
 
@@ -249,3 +250,26 @@ async def test_a_reset_forgets_what_is_kept_back(start):
     await simulator.change({"hold_receipts": False})
     _, message_id = await esme.submit("4520000000", b"told")
     assert (await esme.receipt()).message_id == message_id
+
+
+async def test_when_the_receipt_of_each_message_was_sent_can_be_asked(start, call):
+    simulator, port, url = await start(Options(receipt_delay=0, hold_receipts=True))
+    esme = await Esme().bind(port)
+    await esme.submit("1", b"a")
+    await eventually(lambda: simulator.stats()["receipts_held"] == 1)
+    _, held = await call("GET", f"{url}/accepted")
+    assert held["accepted"][0]["receipts_at"] == [None]
+    released = time.time()
+    await simulator.change({"hold_receipts": False})
+    await esme.receipt()
+    _, sent = await call("GET", f"{url}/accepted")
+    [at] = sent["accepted"][0]["receipts_at"]
+    assert released <= at <= time.time()
+
+
+async def test_an_intermediate_notification_is_no_receipt_yet(start):
+    simulator, port, _ = await start(Options(receipt_delay=60, intermediate=True))
+    esme = await Esme().bind(port)
+    await esme.submit("1", b"a")
+    await esme.receipt()
+    assert simulator.submits[0].receipt_at is None
