@@ -194,13 +194,14 @@ class ProviderChoice(Protocol):
 class Pressure(Protocol):
     """What lies before the providers: how long it takes, and how much more may come."""
 
-    def excess(self, tenant: str, channel: str, category: Category) -> float:
+    def excess(self, tenant: str, queue: str | None, category: Category) -> float:
         """Seconds by which what waits is longer than it may be, for a message that is due now; 0
-        while there is room. `admit` refuses whatever this does, and may refuse more."""
+        while there is room. `queue` is the channel of ours that its first step waits for, if it
+        does. `admit` refuses whatever this does, and may refuse more."""
 
-    async def admit(self, tenant: str, channel: str, category: Category) -> float:
-        """Whether a message may be handed over whose first step is this channel, and is due now:
-        0 when it may, perhaps after a pause, otherwise seconds after which to ask again."""
+    async def admit(self, tenant: str, queue: str | None, category: Category) -> float:
+        """Whether a message that is due now may be handed over: 0 when it may, perhaps after a
+        pause, otherwise seconds after which to ask again."""
 
     def standstill(self, channel: str) -> str | None:
         """Why nothing at all gets through on this channel now, for people; None while it does, or

@@ -302,8 +302,8 @@ class Journey(Book):
         begins = self._begins and self._due_now == self._begin and self._question is None
         if not begins or not self.order.direct or self._in_sandbox:
             return False
-        if self._shown:
-            # Whoever cancels it speaks to what is shown, and nothing is heard during a try.
+        if self._shown and self._unsaved:
+            # Whoever cancels it speaks to what is shown, and would not be heard after the try.
             return False
         left = (self.order.expires_at - self.now).total_seconds()
         short = POOL_PATIENCE if self._goes_to_pool else SHORT
@@ -518,6 +518,7 @@ class Journey(Book):
         for attempt in self.record.refs:
             if attempt not in self._signals:
                 self._open(attempt)
+                self.save()
 
     async def leave_step(self) -> None:
         """Drop the step's timers and take back a submission that was not answered in time.

@@ -147,11 +147,8 @@ def _draft(
 
 
 def _turn_away(services: Services, submission: Submission) -> None:
-    """Refuse what its queue has no room for, before the layers look at it: a flood is little else,
-    and must not take the time of those who have room.
-
-    Only where it is plain that the message would go into a queue of ours. Raises Problem.
-    """
+    """Refuse what there is no room for, before the layers look at it: a flood is little else, and
+    must not take the time of those who have room. Raises Problem."""
     body, principal = submission.body, submission.principal
     if principal.mode is not Mode.LIVE or body.send_at is not None:
         return
@@ -162,8 +159,10 @@ def _turn_away(services: Services, submission: Submission) -> None:
     else:
         return
     after = services.pressure.excess(principal.tenant, channel, body.category)
-    # A way past the queue may be there: the router knows.
-    if after > 0 and services.providers.choose(principal.tenant, channel, named) == ():
+    if after > 0 and services.providers.choose(principal.tenant, channel, named) != ():
+        # A way past the channel's queue may be there: the router knows.
+        after = services.pressure.excess(principal.tenant, None, body.category)
+    if after > 0:
         raise _no_room(services, channel, after)
 
 
@@ -185,12 +184,14 @@ async def _admitted(services: Services, draft: Draft) -> MessageOrder:
         raise
     if tell := services.followed(order.tenant):
         order = msgspec.structs.replace(order, tell=tell)
-    if not _goes_to_a_queue_of_ours(order):
+    if order.send_at is not None or order.mode is not Mode.LIVE:
         return order
-    after = await services.pressure.admit(order.tenant, order.plan[0].channel, order.category)
+    channel = order.plan[0].channel
+    queue = channel if _goes_to_a_queue_of_ours(order) else None
+    after = await services.pressure.admit(order.tenant, queue, order.category)
     if after > 0:
         services.pipeline.give_back(draft)
-        raise _no_room(services, order.plan[0].channel, after)
+        raise _no_room(services, channel, after)
     now = services.clock()
     return orders.later(order, now) if now - order.accepted_at > _PAUSED else order
 

@@ -51,11 +51,11 @@ class Limits:
 class NoPressure:
     """Where nobody counts: nothing ever waits."""
 
-    def excess(self, tenant: str, channel: str, category: Category) -> float:
+    def excess(self, tenant: str, queue: str | None, category: Category) -> float:
         """See `domain.ports.Pressure`."""
         return 0.0
 
-    async def admit(self, tenant: str, channel: str, category: Category) -> float:
+    async def admit(self, tenant: str, queue: str | None, category: Category) -> float:
         """See `domain.ports.Pressure`."""
         return 0.0
 

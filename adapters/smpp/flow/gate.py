@@ -34,6 +34,7 @@ class Gate:
         self._bucket = TokenBucket(None, loop.time())
         self._queue: FairQueue[asyncio.Future[None]] = FairQueue()
         self._waiting: Counter[str] = Counter()
+        self._by_priority: Counter[int] = Counter()
         self._fell_at = -_AGAIN
         self._wake: asyncio.TimerHandle | None = None
 
@@ -58,21 +59,19 @@ class Gate:
             self._bucket.set_rate(None if idle else pace * _RISE, now)
         self._let_in()
 
-    def passes(self) -> None:
-        """Something urgent goes past the queue, at the expense of those in it."""
-        if self._bucket.rate is not None:
-            self._bucket.take(1)
-
-    def full(self, tenant: str) -> float:
+    def full(self, tenant: str, priority: int) -> float:
         """0 while there is room for one more of a tenant's, else the seconds after which there is
-        a better chance. Who has less than an equal share of the queue finds room in a full one."""
-        pace, waiting = self._bucket.rate, len(self._queue)
-        if pace is None or waiting / pace < PATIENCE:
+        a better chance. What is less urgent takes no room, and who has less than an equal share of
+        the queue finds some in a full one."""
+        pace = self._bucket.rate
+        if pace is None:
             return 0.0
-        its = self._waiting[tenant]
-        if its * len(self._waiting) < waiting:
+        before = sum(count for other, count in self._by_priority.items() if other <= priority)
+        if before / pace < PATIENCE:
             return 0.0
-        return waiting / pace - PATIENCE + 1
+        if self._waiting[tenant] * len(self._waiting) < len(self._queue):
+            return 0.0
+        return before / pace - PATIENCE + 1
 
     async def enter(self, tenant: str, priority: int) -> float:
         """Wait for one's turn; 0, or the seconds after which there is a better chance."""
@@ -81,11 +80,12 @@ class Gate:
         if not len(self._queue) and self._bucket.wait(self._loop.time()) == 0:
             self._bucket.take(1)
             return 0.0
-        if after := self.full(tenant):
+        if after := self.full(tenant, priority):
             return after
         turn: asyncio.Future[None] = self._loop.create_future()
         entry = self._queue.push(turn, priority=priority, tenant=tenant)
         self._waiting[tenant] += 1
+        self._by_priority[priority] += 1
         self._let_in()
         try:
             async with asyncio.timeout(PATIENCE):
@@ -97,6 +97,7 @@ class Gate:
             self._queue.withdraw(entry)
             raise
         finally:
+            self._by_priority[priority] -= 1
             self._waiting[tenant] -= 1
             if not self._waiting[tenant]:
                 del self._waiting[tenant]

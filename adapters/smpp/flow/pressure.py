@@ -5,8 +5,9 @@ The pools are asked a few times a second. Between two answers, and while Restate
 process counts what it has accepted and the pools have not seen yet: a flood would otherwise be
 noticed only after it had been let in.
 
-Restate works first come, first served. When it falls behind, what is not urgent is let in no faster
-than it gets through, each tenant in turn, so that a one-time password finds a short queue there.
+Restate works first come, first served. When it falls behind, no more is let in than gets through,
+whatever its channel: what is urgent first, and each tenant in turn, so that a one-time password
+finds a short queue there.
 """
 
 from __future__ import annotations
@@ -114,24 +115,19 @@ class PoolPressure:
         questions. Empty while no pool has answered."""
         return self._carriers
 
-    def excess(self, tenant: str, channel: str, category: Category) -> float:
+    def excess(self, tenant: str, queue: str | None, category: Category) -> float:
         """See `domain.ports.Pressure`."""
-        if channel != "sms":
-            return 0.0
-        too_long = self._wait(tenant, PRIORITY[category]) - self._longest
-        if too_long > 0:
-            return too_long
-        return 0.0 if category is Category.OTP else self._gate.full(tenant)
+        priority = PRIORITY[category]
+        if queue == "sms":
+            too_long = self._wait(tenant, priority) - self._longest
+            if too_long > 0:
+                return too_long
+        return self._gate.full(tenant, priority)
 
-    async def admit(self, tenant: str, channel: str, category: Category) -> float:
+    async def admit(self, tenant: str, queue: str | None, category: Category) -> float:
         """See `domain.ports.Pressure`."""
-        too_long = self.excess(tenant, channel, category)
-        if channel != "sms" or too_long > 0:
-            return too_long
-        if category is Category.OTP:
-            self._gate.passes()
-            return 0.0
-        return await self._gate.enter(tenant, PRIORITY[category])
+        too_long = self.excess(tenant, queue, category)
+        return too_long or await self._gate.enter(tenant, PRIORITY[category])
 
     def _wait(self, tenant: str, priority: int) -> float:
         """Seconds until a message accepted now would be submitted; infinite when nothing is."""

@@ -269,7 +269,7 @@ class Provider(abc.ABC):
             return await self._fail(request, seen, behaviour.fault)
         id_ = self.new_id()
         if submission.dry_run:
-            counters.accepted += 1
+            counters.dry_runs += 1
             await self._latency()
             return await self._write(request, seen, self.accept(submission, id_))
         return await self._take(request, seen, submission, behaviour, id_)

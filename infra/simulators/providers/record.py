@@ -76,8 +76,9 @@ class Counters(Struct):
     """What `/stats` counts for one provider, since the start or the last reset.
 
     `messages` were asked for with good credentials and in the right form; each is one of
-    `accepted` (answered or not), `refused`, `throttled`, `failed` (5xx) and `lost` (no answer, or
-    garbage, and not accepted). `not_answered` were cut, left or never answered.
+    `accepted` (answered or not), `dry_runs` (they would have been), `refused`, `throttled`,
+    `failed` (5xx) and `lost` (no answer, or garbage, and not accepted). `not_answered` were cut,
+    left or never answered.
     """
 
     requests: int = 0
@@ -85,6 +86,7 @@ class Counters(Struct):
     invalid: int = 0
     messages: int = 0
     accepted: int = 0
+    dry_runs: int = 0
     refused: int = 0
     throttled: int = 0
     failed: int = 0

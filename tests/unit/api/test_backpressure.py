@@ -24,16 +24,16 @@ class FakePressure:
     it was told of."""
 
     def __init__(self) -> None:
-        self.waits: dict[tuple[str, str, Category], float] = {}
-        self.too_long: dict[tuple[str, str, Category], float] = {}
+        self.waits: dict[tuple[str, str | None, Category], float] = {}
+        self.too_long: dict[tuple[str, str | None, Category], float] = {}
         self.told: list[tuple[str, str]] = []
         self.down: str | None = None
 
-    def excess(self, tenant: str, channel: str, category: Category) -> float:
-        return self.too_long.get((tenant, channel, category), 0.0)
+    def excess(self, tenant: str, queue: str | None, category: Category) -> float:
+        return self.too_long.get((tenant, queue, category), 0.0)
 
-    async def admit(self, tenant: str, channel: str, category: Category) -> float:
-        return self.waits.get((tenant, channel, category), 0.0)
+    async def admit(self, tenant: str, queue: str | None, category: Category) -> float:
+        return self.waits.get((tenant, queue, category), 0.0)
 
     def standstill(self, channel: str) -> str | None:
         return self.down
@@ -87,6 +87,28 @@ async def test_only_what_waits_for_a_carrier_first_is_asked(pressure, chosen, qu
         answer = await client.post("/v1/messages", json=MESSAGE, headers=headers)
     assert answer.status_code == (429 if queues else 202)
     assert pressure.told == []
+
+
+@pytest.mark.parametrize("chosen", [("twilio",), ()])
+@pytest.mark.parametrize("early", [True, False])
+async def test_what_waits_for_no_carrier_is_refused_when_all_is_behind(pressure, chosen, early):
+    refusals = pressure.too_long if early else pressure.waits
+    refusals["alice", None if chosen else "sms", Category.TRANSACTIONAL] = 2.0
+    app = create_app(
+        FakeKeys({ALICE: "alice"}),
+        FakeLog(),
+        FakeEngine(),
+        pressure=pressure,
+        providers=Chosen(*chosen),
+    )
+    # Of those that may go past the carriers, it is asked for the queue first.
+    pressure.too_long.setdefault(("alice", "sms", Category.TRANSACTIONAL), 1.0)
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://hermes.example"
+    ) as client:
+        headers = {"Authorization": f"Bearer {ALICE}"}
+        answer = await client.post("/v1/messages", json=MESSAGE, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (429, "queue_full")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tests.waiting import eventually
 
 BEHIND = 2 * LAG
 PATIENCE = 3.0
-TRANSACTIONAL, MARKETING = 1, 2
+OTP, TRANSACTIONAL, MARKETING = 0, 1, 2
 MOMENT = 1e-4
 """Seconds that a few turns of the loop take."""
 
@@ -163,36 +163,36 @@ def test_a_slower_pace_is_kept_by_those_who_wait_already(gate):
 def test_each_tenant_in_turn_and_by_priority(gate, who, order):
     paced(gate, 20)
     # What is let in at once without having waited is not in question.
-    gate.passes()
+    gate.run(entered(gate, *crowd(1, "first")))
     names = [name for name, _, _ in gate.run(entered(gate, *who))]
     assert names[: len(order.split())] == order.split()
 
 
-def test_the_urgent_go_past_at_the_others_expense(gate):
-    paced(gate, 100)
-    start = gate.loop.time()
-    for _ in range(110):
-        gate.passes()
-    [(_, at, answer)] = gate.run(entered(gate, *crowd(1)))
-    assert answer == 0
-    assert at == pytest.approx(start + (110 + 1 - 100 * BURST) / 100)
+def test_the_urgent_are_next_though_the_queue_is_full_of_others(gate):
+    paced(gate, 20)
+
+    async def story():
+        waiting = [
+            asyncio.ensure_future(gate.enter("bulk", MARKETING)) for _ in range(int(20 * PATIENCE))
+        ]
+        waiting += [asyncio.ensure_future(gate.enter("bulk", MARKETING)) for _ in range(2)]
+        await eventually(lambda: gate.full("bulk", MARKETING) > 0, pause=0)
+        assert gate.full("bulk", OTP) == 0
+        start = gate.loop.time()
+        assert await gate.enter("bulk", OTP) == 0
+        assert gate.loop.time() <= start + 2 / 20 + MOMENT
+        await asyncio.gather(*waiting)
+
+    gate.run(story())
 
 
-def test_the_urgent_cost_nothing_while_it_is_open(gate):
-    for _ in range(1000):
-        gate.passes()
-    paced(gate, 100)
-    start = gate.loop.time()
-    [(_, at, _)] = gate.run(entered(gate, *crowd(1)))
-    assert at == pytest.approx(start, abs=MOMENT)
-
-
-def test_who_would_wait_too_long_is_sent_away_at_once(gate):
+@pytest.mark.parametrize("priority", [OTP, TRANSACTIONAL, MARKETING])
+def test_who_would_wait_too_long_is_sent_away_at_once(gate, priority):
     paced(gate, 20)
     start = gate.loop.time()
     # One is let in at once, and so many wait as have their turn in time.
     fits = 1 + int(20 * PATIENCE)
-    order = gate.run(entered(gate, *crowd(fits + 30)))
+    order = gate.run(entered(gate, *crowd(fits + 30, priority=priority)))
     away = [answer for _, at, answer in order if answer and at < start + MOMENT]
     assert away == [1.0] * 30
 
@@ -211,16 +211,16 @@ def test_a_full_queue_has_room_for_who_has_less_than_a_share(gate):
 
 def test_a_full_queue_says_so_beforehand(gate):
     paced(gate, 20)
-    assert gate.full("bulk") == 0
+    assert gate.full("bulk", MARKETING) == 0
 
     async def story():
         fits = int(20 * PATIENCE)
         waiting = [asyncio.ensure_future(gate.enter("bulk", MARKETING)) for _ in range(fits + 1)]
-        await eventually(lambda: gate.full("bulk") > 0, pause=0)
-        assert gate.full("bulk") == pytest.approx(1.0)
-        assert gate.full("small") == 0
+        await eventually(lambda: gate.full("bulk", MARKETING) > 0, pause=0)
+        assert gate.full("bulk", MARKETING) == pytest.approx(1.0)
+        assert gate.full("small", MARKETING) == 0
         await asyncio.gather(*waiting)
-        assert gate.full("bulk") == 0
+        assert gate.full("bulk", MARKETING) == 0
 
     gate.run(story())
 
