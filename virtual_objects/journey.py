@@ -359,8 +359,9 @@ class Journey(Book):
             if tried.answer is not None:
                 return Attempted(tried.answer)
             ended = await self._ending()
-            looked = await self._look() if tried.late and ended is None else None
-            return Attempted(ended=ended, looked=looked)
+            if ended is not None or not tried.late:
+                return Attempted(ended=ended)
+            return await self._look_first(service, request)
 
         noted = self._ctx.run_typed("try", found, _TRY)
         self._go_on_timing(lasting - timedelta(seconds=tried.took))
@@ -374,6 +375,23 @@ class Journey(Book):
             return None
         self.save()
         return self._received(known.answer)
+
+    async def _look_first(self, service: str, request: DeliveryRequest) -> Attempted:
+        """What a late beginning finds. Where nothing may be sent any more, the channel is asked all
+        the same, with a time that is over: a process that died may have handed it over."""
+        looked = await self._look()
+        if looked.failure is None and looked.at < self.order.expires_at:
+            return Attempted(looked=looked)
+        over = min(looked.at, self.order.expires_at)
+        asked = msgspec.structs.replace(request, not_after=over)
+        answer = await self._direct.deliver(service, asked, POOL_PATIENCE.total_seconds())
+        if answer is None:
+            unknown = Failure(FailureCode.OUTCOME_UNKNOWN)
+            answer = Submission(SubmissionState.UNKNOWN, at=looked.at, failure=unknown)
+        failure = answer.failure
+        if failure is not None and failure.code is FailureCode.TOO_LATE:
+            return Attempted(looked=looked)
+        return Attempted(answer)
 
     def _begin_late(self, looked: Looked) -> Barred | TimedOut | None:
         """Hand over what was not tried, unless it may not be sent any more."""

@@ -16,6 +16,7 @@ from domain.delivery import DeliveryRequest, Submission
 from domain.failures import FailureCode
 from domain.message import DeliveryPolicy, Level, MessageOrder, Quiet
 from domain.mode import Mode
+from domain.suppression import Reason
 from domain.timeline import Event, Status
 from handlers.delivery.direct import Direct
 from tests.cascade.channels import Hanging, busy, failed, taken, unknown
@@ -411,3 +412,40 @@ async def test_a_cancellation_during_a_later_step_is_obeyed(cascade: Cascade):
     second.release(failed(FailureCode.RECIPIENT_INVALID))
     assert record.status is Status.CANCELED
     assert len(cascade.channels.calls[message]) == 2
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+async def test_what_was_handed_over_before_a_death_is_told_when_nothing_may_follow(
+    cascade: Cascade, monkeypatch: pytest.MonkeyPatch, stopped: bool
+):
+    """The next process comes when the message's time is over, or the person has written STOP."""
+    sent = order(sms(30), ttl=60 if stopped else 0.5)
+    sent = msgspec.structs.replace(sent, to={**sent.to, "sms": f"+452099990{stopped:d}"})
+    deliver, asked = Direct.deliver, 0
+
+    async def die(
+        direct: Direct, service: str, request: DeliveryRequest, patience: float
+    ) -> Submission | None:
+        nonlocal asked
+        answer = await deliver(direct, service, request, patience)
+        asked += 1
+        if asked > 1:
+            return answer
+        monkeypatch.setattr(virtual_objects.journey, "BEHIND_AFTER", timedelta(0))
+        if stopped:
+            entry = cascade.lists.entry(sent.tenant, "sms", sent.to["sms"], Reason.STOP)
+            cascade.lists.put(sent.tenant, [entry])
+        else:
+            await eventually(lambda: datetime.now(UTC) > sent.expires_at)
+        raise RuntimeError("the process died")
+
+    monkeypatch.setattr(Direct, "deliver", die)
+    message = await cascade.send(sent, taken())
+    await eventually(lambda: asked > 1)
+    if stopped:
+        await cascade.submitted(message)
+        await cascade.resolve(message, receipt(Level.DELIVERED))
+    record = await cascade.ended(message)
+    assert record.status is (Status.DELIVERED if stopped else Status.EXPIRED)
+    assert [e.attempt for e in entries(record, Event.SUBMITTED)] == [1]
+    assert len(cascade.channels.calls[message]) == 1

@@ -15,7 +15,7 @@ from domain.message import Category, Level, MessageOrder, Quiet
 from domain.mode import Mode
 from domain.suppression import EVERYBODY, Reason
 from domain.timeline import Event, Record, Status
-from tests.cascade.channels import busy, failed, unknown
+from tests.cascade.channels import busy, failed, honest, unknown
 from tests.cascade.world import Cascade, email, entries, events, label, order, receipt, sms
 from tests.waiting import eventually
 
@@ -97,11 +97,13 @@ async def test_a_message_that_begins_late_asks_again(cascade: Cascade, stopped: 
     sent = msgspec.structs.replace(sent, accepted_at=sent.accepted_at - timedelta(minutes=4))
     if stopped:
         stop(cascade, sent)
-    message = await cascade.send(sent)
+    message = await cascade.send(sent, honest())
     record = await cascade.ended(message)
     assert asked(cascade, sent) == ["sms"]
     assert record.status is (Status.FAILED if stopped else Status.SENT)
-    assert len(cascade.channels.calls[message]) == (0 if stopped else 1)
+    assert len(entries(record, Event.SUBMITTED)) == (0 if stopped else 1)
+    # Its channel may be asked what it knows, at a time at which it sends nothing any more.
+    assert len(cascade.channels.calls[message]) <= 1
 
 
 async def test_an_answer_that_ends_a_message_leaves_nothing_in_its_journal(cascade: Cascade):
