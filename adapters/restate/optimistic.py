@@ -16,6 +16,7 @@ step is not in the journal.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any, Final, NoReturn
@@ -66,11 +67,15 @@ class Request:
         return event
 
     def again(self) -> Callable[[], Awaitable[dict[str, Any]]]:
-        """Receives the request from its beginning."""
-        events = iter(self._seen)
+        """Receives the request from its beginning, once: what has been told is kept no more."""
+        seen, self._seen = deque(self._seen), []
 
         async def event() -> dict[str, Any]:
-            return next(events, None) or await self.next()
+            if seen:
+                return seen.popleft()
+            coming = await self.next()
+            self._seen.clear()
+            return coming
 
         return event
 
