@@ -92,7 +92,8 @@ class Restate(Section):
 
 
 class Email(Section):
-    """The SMTP relay. `domain` is the right-hand side of our Message-IDs."""
+    """The SMTP relay. `domain` is the right-hand side of our Message-IDs; `sessions` is how many
+    mails each endpoint process may have on their way to the relay."""
 
     host: str = "127.0.0.1"
     port: Port = 1025
@@ -103,6 +104,7 @@ class Email(Section):
     sender: str = "Hermes <noreply@hermes.example>"
     domain: str = "hermes.example"
     timeout: Annotated[float, Field(gt=0)] = 20.0
+    sessions: Annotated[int, Field(ge=1, le=1_000)] = 20
 
 
 class InboundNumber(Section):

@@ -6,19 +6,17 @@ import re
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.errors import MessageError
-from email.headerregistry import Address, BaseHeader, HeaderRegistry, UnstructuredHeader
-from email.message import EmailMessage
-from email.policy import SMTP, Policy
-from email.utils import format_datetime, parseaddr
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import aiosmtplib
 
-from adapters.email.sessions import Session, Sessions
+from adapters.email.composing import compose
+from adapters.email.sessions import AT_ONCE, Session, Sessions
 from domain.delivery import DeliveryRequest, Submission, SubmissionState
 from domain.failures import Failure, FailureCode
 from domain.message import Level
@@ -34,7 +32,7 @@ TlsMode = Literal["none", "starttls", "implicit"]
 @dataclass(frozen=True, slots=True)
 class RelayAccount:
     """How to reach the relay. `timeout` in seconds, for each command; `domain` is the right-hand
-    side of our Message-IDs."""
+    side of our Message-IDs, `sessions` how many mails may be on their way at once."""
 
     host: str
     port: int
@@ -45,50 +43,8 @@ class RelayAccount:
     username: str | None = None
     password: str | None = None
     timeout: float = 20.0
+    sessions: int = AT_ONCE
 
-
-class _Whole(UnstructuredHeader, BaseHeader):
-    """A header of ours that is ASCII on one line. The library would make encoded words of a long
-    address to fold it, which no program takes for an address; a line may have 998 characters."""
-
-    @classmethod
-    def parse(cls, value: str, kwds: dict[str, Any]) -> None:
-        """Take the value as it is."""
-        kwds["parse_tree"] = cls.value_parser("")
-        kwds["decoded"] = value
-
-    def fold(self, *, policy: Policy) -> str:
-        """The header as it is, on a line of its own behind its name where it is long."""
-        fits = len(self.name) + 2 + len(self) <= (policy.max_line_length or 0)
-        return f"{self.name}:{'' if fits else policy.linesep} {self}{policy.linesep}"
-
-
-class _Headers(HeaderRegistry):
-    """Types of headers, each made once: the library makes one at every mention of a name, which is
-    a third of a mail's cost. Nothing but names of ours is asked for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._made: dict[str, type[BaseHeader]] = {}
-        for name in _OURS:
-            self.map_to_type(name, _Whole)
-
-    def __getitem__(self, name: str) -> type[BaseHeader]:
-        made = self._made.get(name)
-        if made is None:
-            made = self._made[name] = super().__getitem__(name)
-        return made
-
-
-_OURS = (
-    "date",
-    "message-id",
-    "auto-submitted",
-    "list-unsubscribe",
-    "list-unsubscribe-post",
-)
-_POLICY = SMTP.clone(cte_type="7bit", header_factory=_Headers())
-"""Nothing in a mail needs a relay to understand more than RFC 5321."""
 
 _PERMANENT_REPLIES: dict[int, FailureCode] = {
     # RFC 5321 section 4.2.3, and RFC 4954 section 6 for authentication.
@@ -122,13 +78,18 @@ class Relay:
         self._account = account
         self._unsubscribe = unsubscribe
         self._hostname = socket.getfqdn()  # it may ask the DNS: once, not for every mail
-        self._sessions = Sessions(self._connect)
+        self._sessions = Sessions(self._connect, account.sessions)
         self._tls: ssl.SSLContext | None = None
         if account.tls != "none":
             self._tls = ssl.create_default_context(cafile=account.ca_file)
 
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Wait until the relay may be given another mail, and have it for so long."""
+        return self._sessions.turn()
+
     async def deliver(self, request: DeliveryRequest) -> Submission:
-        """Send one mail. The relay's acceptance is `sent`; no receipt will follow."""
+        """Send one mail, when it has its turn. The relay's acceptance is `sent`; no receipt will
+        follow."""
         begun_at = datetime.now(UTC)
         if begun_at >= request.not_after:
             return _answer(begun_at, Failure(FailureCode.TOO_LATE))
@@ -138,18 +99,15 @@ class Relay:
         try:
             link = self._unsubscribe(request, "email")
             mail = compose(request, account.sender, account.domain, begun_at, link)
-            content = mail.as_bytes()
-            return_path = mail["From"].addresses[0].addr_spec
-            f"{return_path} {request.to}".encode("ascii")  # SMTPUTF8 is not relied upon
         except (ValueError, IndexError, MessageError) as error:
             return _answer(begun_at, Failure(FailureCode.CONTENT_REJECTED, detail=str(error)))
         handed_over = False
         session: Session | None = None
         try:
-            session = await self._sessions.begin(return_path)
+            session = await self._sessions.begin(mail.return_path)
             await session.client.rcpt(request.to)
             handed_over = True
-            await session.client.data(content)
+            await session.client.data(mail.content)
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             if session is not None:
                 self._sessions.leave(session)
@@ -165,7 +123,7 @@ class Relay:
             begun_at=begun_at,
             provider=PROVIDER,
             level=Level.SENT,
-            provider_ids=(str(mail["Message-ID"]),),
+            provider_ids=(mail.message_id,),
         )
 
     async def close(self) -> None:
@@ -191,34 +149,6 @@ class Relay:
             client.close()
             raise
         return client
-
-
-def compose(
-    request: DeliveryRequest,
-    sender: str,
-    domain: str,
-    at: datetime,
-    unsubscribe: str | None = None,
-) -> EmailMessage:
-    """The mail: text, and HTML as its alternative. The Message-ID names the attempt, so that a
-    receiver can tell a repetition. `at` is the Date header, `unsubscribe` a one-click link."""
-    mail = EmailMessage(policy=_POLICY)
-    name, address = parseaddr(request.sender or sender)
-    mail["From"] = Address(name, addr_spec=address)
-    mail["To"] = Address(addr_spec=request.to)
-    mail["Subject"] = request.content.subject or ""
-    mail["Date"] = format_datetime(at)
-    mail["Message-ID"] = f"<{request.message}.{request.attempt}@{domain}>"
-    # RFC 3834: not to be answered by machines.
-    mail["Auto-Submitted"] = "auto-generated"
-    if unsubscribe is not None:
-        # RFC 8058. Whoever signs by DKIM has to cover both.
-        mail["List-Unsubscribe"] = f"<{unsubscribe}>"
-        mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    mail.set_content(request.content.text)
-    if request.content.html is not None:
-        mail.add_alternative(request.content.html, subtype="html")
-    return mail
 
 
 def _failure(error: Exception, begun_at: datetime, *, handed_over: bool) -> Submission:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final
 
 import aiosmtplib
 
-KEPT: Final = 20
-"""Sessions that wait for a mail, at most."""
+AT_ONCE: Final = 20
+"""Sessions at once, unless an account says otherwise. Postfix allows a client 50, some providers
+three; a mail that finds none free waits, which costs less than a session of its own would."""
 IDLE: Final = 10.0
 """Seconds for which one waits. RFC 5321 section 4.5.3.2.7 has servers wait for five minutes; many
 do not."""
@@ -31,13 +33,21 @@ class Session:
 
 
 class Sessions:
-    """Those that wait. For one event loop."""
+    """Those that wait, and turns for as many as there may be. For one event loop."""
 
-    def __init__(self, connect: Callable[[], Awaitable[aiosmtplib.SMTP]]) -> None:
+    def __init__(
+        self, connect: Callable[[], Awaitable[aiosmtplib.SMTP]], at_once: int = AT_ONCE
+    ) -> None:
         """`connect` opens a session; what it raises, `begin` raises."""
         self._connect = connect
+        self._turns = asyncio.Semaphore(at_once)
         self._idle: list[Session] = []
         self._leaving: set[asyncio.Task[None]] = set()
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Wait until fewer than so many mails are on their way, first come, first served. Sessions
+        that say goodbye are not counted."""
+        return self._turns
 
     async def begin(self, sender: str) -> Session:
         """A session in which the relay has accepted this sender of the next mail.
@@ -72,7 +82,7 @@ class Sessions:
     def keep(self, session: Session) -> None:
         """Keep a session whose mail was taken, for the next one."""
         session.mails += 1
-        if len(self._idle) >= KEPT or session.mails >= MAILS or not session.client.is_connected:
+        if session.mails >= MAILS or not session.client.is_connected:
             self.leave(session)
             return
         loop = asyncio.get_running_loop()

@@ -31,9 +31,11 @@ def create_email_delivery(
         return await doing.join(key, lambda: around(request, hand_over))
 
     async def hand_over(request: DeliveryRequest) -> Submission:
-        if not await attempts.begin(request.message, request.attempt):
-            return await attempts.outcome(request.message, request.attempt)
-        submission = await relay.deliver(request)
+        # Before anything is noted: what waits when the process dies was not begun.
+        async with relay.turn():
+            if not await attempts.begin(request.message, request.attempt):
+                return await attempts.outcome(request.message, request.attempt)
+            submission = await relay.deliver(request)
         await attempts.settle(request.message, request.attempt, submission)
         return submission
 

@@ -179,6 +179,7 @@ def relay_account(email: Email) -> RelayAccount:
         username=email.username,
         password=None if email.password is None else email.password.get_secret_value(),
         timeout=email.timeout,
+        sessions=email.sessions,
     )
 
 

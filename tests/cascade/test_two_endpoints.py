@@ -4,6 +4,7 @@ that is trying: Restate asks the other, and the first goes on, without anybody t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -39,6 +40,9 @@ class Relay:
         self.told = threading.Event()
         self.mails: list[int] = []
         self.taken: list[int] = []
+
+    def turn(self) -> contextlib.nullcontext[None]:
+        return contextlib.nullcontext()
 
     async def deliver(self, request: DeliveryRequest) -> Submission:
         self.mails.append(request.attempt)

@@ -84,9 +84,10 @@ class Channels:
     async def send_mail(self, attempt: Attempt) -> str:
         """Hand it to the relay once."""
         request = _request(attempt, _EMAIL, attempt.order.email)
-        if not await self._attempts.begin(request.message, request.attempt):
-            return _answer(await self._attempts.outcome(request.message, request.attempt))
-        submission = await self._relay.deliver(request)
+        async with self._relay.turn():
+            if not await self._attempts.begin(request.message, request.attempt):
+                return _answer(await self._attempts.outcome(request.message, request.attempt))
+            submission = await self._relay.deliver(request)
         await self._attempts.settle(request.message, request.attempt, submission)
         return _answer(submission)
 

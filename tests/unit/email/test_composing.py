@@ -5,8 +5,11 @@ import email.policy
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
-from adapters.email.relay import compose
+from adapters.email import composing
+from adapters.email.composing import compose
 
 AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 
@@ -14,8 +17,7 @@ AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 def composed(request):
     """The mail as a receiver reads it."""
     mail = compose(request, "Hermes <noreply@hermes.example>", "hermes.example", AT)
-    octets = mail.as_bytes()
-    return email.message_from_bytes(octets, policy=email.policy.default), octets
+    return email.message_from_bytes(mail.content, policy=email.policy.default), mail.content
 
 
 def test_headers(request_for):
@@ -124,6 +126,48 @@ def test_a_long_link_to_unsubscribe_stays_whole(request_for):
     """Encoded words, by which the library would fold it, are no address to any program."""
     link = f"https://hermes.example/unsubscribe/{'x' * 300}"
     sender = "Hermes <noreply@hermes.example>"
-    octets = compose(request_for(), sender, "hermes.example", AT, link).as_bytes()
+    octets = compose(request_for(), sender, "hermes.example", AT, link).content
     assert f"List-Unsubscribe:\r\n <{link}>\r\n".encode() in octets
     assert b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" in octets
+
+
+_PRINTABLE = st.characters(min_codepoint=0x20, max_codepoint=0x7E)
+_ANYTHING = st.characters(codec="utf-8")
+_TEXTS = st.lists(
+    st.text(st.one_of(_PRINTABLE, st.sampled_from("\t\r\x0b\x0c\x1c\x85"), _ANYTHING), max_size=90)
+).map("\n".join)
+
+
+@given(
+    to=st.one_of(st.emails(), st.just("anna@example.com")),
+    subject=st.one_of(st.text(_PRINTABLE, max_size=90), st.text(_ANYTHING, max_size=20)),
+    text=st.one_of(_TEXTS, st.text(_PRINTABLE | st.just("\n"))),
+    domain=st.sampled_from(["hermes.example", "x" * 60 + ".example"]),
+)
+@example(to="a@example.com", subject="=?utf-8?q?x?=", text="Hi", domain="hermes.example")
+@example(to="a@example.com", subject="Hi", text="", domain="hermes.example")
+@example(to="a@example.com", subject="Hi", text="\n", domain="hermes.example")
+@example(to="a@example.com", subject="Hi", text="one\n\ntwo\n\n", domain="hermes.example")
+@example(to="a@example.com", subject="Hi", text="From me\n.\n", domain="hermes.example")
+@example(to="a@example.com", subject="x" * 70, text="x" * 79, domain="hermes.example")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_put_together_here_is_what_the_library_writes(
+    request_for, to, subject, text, domain
+):
+    request = request_for(to, subject=subject, text=text)
+    header, _ = composing._from("Hermes <noreply@hermes.example>")
+    message_id = f"<msg_1.1@{domain}>"
+    short = composing._short(request, header, message_id, AT)
+    if short is not None:
+        sender = "Hermes <noreply@hermes.example>"
+        assert short == composing._written(request, sender, message_id, AT, None)
+
+
+def test_an_ordinary_mail_takes_no_library(request_for, monkeypatch):
+    def never(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(composing, "_written", never)
+    text = "Hi Anna,\n\nyour code is 4711.\n\tThe bakery"
+    _, octets = composed(request_for(subject="Your code: 4711", text=text))
+    assert octets.endswith(b"\r\n\r\n" + text.replace("\n", "\r\n").encode() + b"\r\n")

@@ -92,12 +92,6 @@ async def test_a_session_takes_so_many_mails(smtp, relay, request_for, monkeypat
     await eventually(lambda: smtp.said("QUIT") == 2)
 
 
-async def test_no_more_are_kept_than_needed(smtp, relay, request_for, monkeypatch):
-    monkeypatch.setattr(adapters.email.sessions, "KEPT", 1)
-    await asyncio.gather(*(relay.deliver(request_for(attempt=n)) for n in range(1, 4)))
-    await eventually(lambda: smtp.said("QUIT") == 2)
-
-
 async def test_goodbye_at_the_end(smtp, relay, request_for):
     await states(relay, request_for, 1)
     await relay.close()
