@@ -207,8 +207,9 @@ class Pressure(Protocol):
         """Why nothing at all gets through on this channel now, for people; None while it does, or
         while nobody knows."""
 
-    def accepted(self, tenant: str, channel: str) -> None:
-        """A message that was admitted has been handed over."""
+    def handed_over(self, tenant: str, queue: str | None, *, there: bool) -> None:
+        """What became of a message that was admitted: `there` once Restate has it, and had not
+        before. To be told of each."""
 
 
 class OperatorLookup(Protocol):

@@ -62,7 +62,7 @@ class HttpClient:
         self._connect_timeout = connect_timeout
         self._open = 0
         self._idle: list[_Connection] = []
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[asyncio.Future[_Connection | None]] = deque()
 
     async def request(
         self, method: str, path: str, body: bytes | None = None, headers: str = ""
@@ -91,21 +91,29 @@ class HttpClient:
 
     async def _take(self) -> _Connection:
         while True:
-            if self._idle:
-                return self._idle.pop()
+            while self._idle:
+                idle = self._idle.pop()
+                if idle.is_open:
+                    return idle
             if self._open < self._limit:
+                self._open += 1
                 return await self._connect()
-            turn: asyncio.Future[None] = self._loop.create_future()
+            # What becomes free goes to who has waited longest, not to who comes at that moment.
+            turn: asyncio.Future[_Connection | None] = self._loop.create_future()
             self._waiting.append(turn)
             try:
-                await turn
+                connection = await turn
             except asyncio.CancelledError:
                 if turn.done() and not turn.cancelled():
-                    self._next_turn()
+                    self._pass_on(turn.result())
                 raise
+            if connection is None:
+                return await self._connect()
+            if connection.is_open:
+                return connection
 
     async def _connect(self) -> _Connection:
-        self._open += 1
+        """One more, which `_open` has counted already."""
         try:
             async with asyncio.timeout(self._connect_timeout):
                 _, connection = await self._loop.create_connection(
@@ -123,22 +131,35 @@ class HttpClient:
 
     def idle(self, connection: _Connection) -> None:
         """A connection may be used again."""
-        self._idle.append(connection)
-        self._next_turn()
+        turn = self._next_turn()
+        if turn is None:
+            self._idle.append(connection)
+        else:
+            turn.set_result(connection)
 
     def closed(self, connection: _Connection | None = None) -> None:
         """A connection is gone."""
-        self._open -= 1
         if connection in self._idle:
             self._idle.remove(connection)
-        self._next_turn()
+        turn = self._next_turn()
+        if turn is None:
+            self._open -= 1
+        else:
+            turn.set_result(None)
 
-    def _next_turn(self) -> None:
+    def _pass_on(self, connection: _Connection | None) -> None:
+        """The turn of one that does not want it any more."""
+        if connection is None:
+            self.closed()
+        elif connection.is_open:
+            self.idle(connection)
+
+    def _next_turn(self) -> asyncio.Future[_Connection | None] | None:
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
-                turn.set_result(None)
-                return
+                return turn
+        return None
 
 
 class _Connection(asyncio.Protocol):
@@ -151,10 +172,15 @@ class _Connection(asyncio.Protocol):
         self._parser: httptools.HttpResponseParser | None = None
         self._body: list[bytes] = []
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a request can be written."""
+        return self._transport is not None and not self._transport.is_closing()
+
     def exchange(self, request: bytes) -> asyncio.Future[Answer]:
         """Write a request; the future has its answer."""
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or not self.is_open:
             answer.set_exception(ConnectionGone("the connection is closed"))
             return answer
         self._answer = answer

@@ -87,10 +87,7 @@ async def _take(services: Services, submission: Submission) -> Acceptance:
     now = services.clock()
     draft = _draft(services, submission, fresh_id(now, os.urandom(RANDOMNESS)), now, None)
     order = await _admitted(services, draft)
-    await services.engine.start(
-        draft.id, order, traceparent=submission.trace.traceparent, repeatable=False
-    )
-    _count(services, order)
+    await _hand_over(services, draft.id, order, submission.trace, repeatable=False)
     await _list(services, draft.id, order)
     return Acceptance(draft.id, order, replayed=False)
 
@@ -106,11 +103,7 @@ async def _take_once(services: Services, submission: Submission, key: str) -> Ac
     _turn_away(services, submission)
     draft = _draft(services, submission, message_id, services.clock(), fingerprint)
     order = await _admitted(services, draft)
-    new = await services.engine.start(
-        message_id, order, traceparent=submission.trace.traceparent, repeatable=True
-    )
-    if new:
-        _count(services, order)
+    if await _hand_over(services, message_id, order, submission.trace, repeatable=True):
         await _list(services, message_id, order)
         return Acceptance(message_id, order, replayed=False)
     # Another request with this key is under way, or one broke off before it was listed. What the
@@ -184,14 +177,12 @@ async def _admitted(services: Services, draft: Draft) -> MessageOrder:
         raise
     if tell := services.followed(order.tenant):
         order = msgspec.structs.replace(order, tell=tell)
-    if order.send_at is not None or order.mode is not Mode.LIVE:
+    if not _is_due(order):
         return order
-    channel = order.plan[0].channel
-    queue = channel if _goes_to_a_queue_of_ours(order) else None
-    after = await services.pressure.admit(order.tenant, queue, order.category)
+    after = await services.pressure.admit(order.tenant, _queue(order), order.category)
     if after > 0:
         services.pipeline.give_back(draft)
-        raise _no_room(services, channel, after)
+        raise _no_room(services, order.plan[0].channel, after)
     now = services.clock()
     return orders.later(order, now) if now - order.accepted_at > _PAUSED else order
 
@@ -205,17 +196,30 @@ def _no_room(services: Services, channel: str, after: float) -> Problem:
     return Problem("queue_full", headers=headers)
 
 
-def _goes_to_a_queue_of_ours(order: MessageOrder) -> bool:
-    """Whether the first thing that becomes of it is to wait for a carrier."""
-    if order.send_at is not None or order.mode is not Mode.LIVE:
-        return False
-    adapters = order.plan[0].adapters
-    return not adapters or adapters[0] == OWN
+def _queue(order: MessageOrder) -> str | None:
+    """The channel of ours that its first step waits for, if it does."""
+    step = order.plan[0]
+    return step.channel if not step.adapters or step.adapters[0] == OWN else None
 
 
-def _count(services: Services, order: MessageOrder) -> None:
-    if _goes_to_a_queue_of_ours(order):
-        services.pressure.accepted(order.tenant, order.plan[0].channel)
+async def _hand_over(
+    services: Services, message_id: str, order: MessageOrder, trace: Trace, *, repeatable: bool
+) -> bool:
+    """Give the message to Restate; False when it had it already. Raises EngineUnavailable."""
+    new = False
+    try:
+        new = await services.engine.start(
+            message_id, order, traceparent=trace.traceparent, repeatable=repeatable
+        )
+    finally:
+        if _is_due(order):
+            services.pressure.handed_over(order.tenant, _queue(order), there=new)
+    return new
+
+
+def _is_due(order: MessageOrder) -> bool:
+    """Whether it is on its way to somebody at once."""
+    return order.send_at is None and order.mode is Mode.LIVE
 
 
 def _replay(message_id: str, first: MessageOrder, fingerprint: str) -> Acceptance:

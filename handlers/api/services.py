@@ -63,7 +63,7 @@ class NoPressure:
         """See `domain.ports.Pressure`."""
         return None
 
-    def accepted(self, tenant: str, channel: str) -> None:
+    def handed_over(self, tenant: str, queue: str | None, *, there: bool) -> None:
         """See `domain.ports.Pressure`."""
 
 

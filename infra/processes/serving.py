@@ -12,6 +12,7 @@ import gc
 import logging
 import resource
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -24,11 +25,16 @@ from restate.server import install_shutdown_hook
 
 from infra.settings import ConfigurationError, Listener, Settings, load
 
+_log = logging.getLogger(__name__)
+
 AsgiApp = Callable[..., Awaitable[None]]
 Component = Callable[[Settings], AbstractAsyncContextManager[AsgiApp]]
 Http = Literal["1.1", "2"]
 
 _BACKLOG = 1024
+_ACCEPTED_A_TURN = 16
+"""Connections that a turn of the loop accepts, each by a descriptor of its own for the same socket:
+libuv accepts one by each, and when turns are long, clients that connect would wait for seconds."""
 _STREAMS = 100_000
 _OPEN_FILES = 65_536
 _FAREWELL = 0.5
@@ -106,6 +112,7 @@ class _HttpServer(Protocol):
 
 class _Uvicorn(uvicorn.Server):
     def __init__(self, app: AsgiApp, listener: Listener) -> None:
+        self._listener = listener
         super().__init__(
             uvicorn.Config(
                 app,
@@ -125,6 +132,16 @@ class _Uvicorn(uvicorn.Server):
             )
         )
 
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen and serve until told to stop. Exits with 1 when the address cannot be had."""
+        try:
+            sockets = await _listening(self._listener)
+        except OSError as error:
+            host, port = self._listener.host, self._listener.port
+            _log.error("cannot listen at %s, port %d: %s", host, port, error.strerror)
+            sys.exit(1)
+        await super().serve(sockets)
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals to us: uvicorn would raise them again before our own clean-up."""
@@ -132,6 +149,18 @@ class _Uvicorn(uvicorn.Server):
 
     def stop(self) -> None:
         self.should_exit = True
+
+
+async def _listening(listener: Listener) -> list[socket.socket]:
+    """Sockets at the listener's addresses, each as often as may be accepted from in a turn."""
+    found = await asyncio.get_running_loop().getaddrinfo(
+        listener.host, listener.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    sockets: list[socket.socket] = []
+    for family, *_, address in dict.fromkeys(found):
+        first = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+        sockets += [first, *(first.dup() for _ in range(_ACCEPTED_A_TURN - 1))]
+    return sockets
 
 
 def _granian(app: AsgiApp, listener: Listener) -> _HttpServer:

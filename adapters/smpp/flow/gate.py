@@ -1,7 +1,8 @@
 """Lets messages in no faster than they get through, each tenant in turn.
 
-Open as long as nothing is behind. Then its pace starts from what does get through and rises
-gently, until nothing is behind any more.
+Open as long as nothing is behind. Then its pace follows what does get through, a little above it or
+below, so that those under way are always as many as get through in `LAG` seconds: fewer would leave
+the machine idle, more would only wait elsewhere. It opens once nobody has waited for a while.
 """
 
 from __future__ import annotations
@@ -12,18 +13,19 @@ from collections import Counter
 from adapters.smpp.flow.fairness import FairQueue
 from adapters.smpp.flow.rate import TokenBucket
 
-PATIENCE = 1.0
+PATIENCE = 0.75
 """Seconds that a message waits here at most."""
 LAG = 0.5
-"""Seconds behind from which on the pace falls."""
+"""Seconds behind from which on it is not open, and that its pace then aims at."""
 
-_FALL, _RISE = 0.85, 1.05
+_GAIN = 0.5
+"""How much faster the pace is than what gets through when nothing is behind at all."""
+_SLOWEST_SHARE = 0.5
+"""Of what gets through, however much is behind."""
 _SLOWEST = 100.0
 """Messages a second that are let in whatever is behind: one slow moment is no flood."""
-_AGAIN = 1.0
-"""Seconds between two falls: what the first one does shows only later."""
-_OPENS_AT = 3.0
-"""Times what arrives: a pace that nothing makes use of any more."""
+_OPENS_AFTER = 2.0
+"""Seconds in which nobody waited and nothing was behind."""
 
 
 class Gate:
@@ -35,7 +37,7 @@ class Gate:
         self._queue: FairQueue[asyncio.Future[None]] = FairQueue()
         self._waiting: Counter[str] = Counter()
         self._by_priority: Counter[int] = Counter()
-        self._fell_at = -_AGAIN
+        self._busy_at = loop.time()
         self._wake: asyncio.TimerHandle | None = None
 
     @property
@@ -48,15 +50,13 @@ class Gate:
 
         To be called a few times a second.
         """
-        pace = self._bucket.rate
-        if behind > LAG:
-            if now - self._fell_at >= _AGAIN:
-                self._fell_at = now
-                slower = getting_through if pace is None else min(pace, getting_through)
-                self._bucket.set_rate(max(slower * _FALL, _SLOWEST), now)
-        elif pace is not None:
-            idle = not len(self._queue) and pace > _OPENS_AT * max(getting_through, _SLOWEST)
-            self._bucket.set_rate(None if idle else pace * _RISE, now)
+        if behind > LAG or len(self._queue):
+            self._busy_at = now
+        if behind > LAG or self._bucket.rate is not None:
+            share = 1 + _GAIN * (LAG - behind) / LAG
+            pace = max(getting_through * max(share, _SLOWEST_SHARE), _SLOWEST)
+            opens = now - self._busy_at >= _OPENS_AFTER
+            self._bucket.set_rate(None if opens else pace, now)
         self._let_in()
 
     def full(self, tenant: str, priority: int) -> float:

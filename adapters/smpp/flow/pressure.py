@@ -33,11 +33,15 @@ INTERVAL = 0.25
 _TIMEOUT = 2.0
 _BEHIND = 1.0
 """Seconds of lag from which on Restate counts as behind."""
+_WELL = 0.25
+"""Seconds of lag that say that nothing is held up anywhere."""
 _SMOOTHED_OVER = 1.0
+_SHARE_THAT_TELLS = 0.1
+"""Of all messages: with fewer that go to the pools, those say nothing of the others."""
 _KEPT = 0.98
 """Of what is on its way, from one question to the next: a half of it for nine seconds."""
 _FEW = 100
-"""Messages on their way that say nothing of how far Restate is behind."""
+"""Messages that say nothing of how far Restate is behind, if so many wait for it."""
 _PATH = "/admin/v1/queues"
 _WANTED = frozenset({"suspended", "drained", "draining"})
 _NAMED = 5
@@ -92,11 +96,14 @@ class PoolPressure:
         self._carriers: dict[str, CarrierReport] = {}
         self._seen: dict[str, tuple[str, dict[str, int]]] = {}
         self._on_the_way: Counter[str] = Counter()
+        self._handing_over = 0
         self._waiting: Counter[tuple[str, int]] = Counter()
         self._pace: dict[str, float] = {}
         self._lag = 0.0
-        self._arrived = 0
-        self._arriving = 0.0
+        self._arrivals = _Rate()
+        self._let_in = _Rate()
+        self._let_in_to_pools = _Rate()
+        self._handed_over = _Rate()
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._summed_up_at = loop.time()
@@ -127,7 +134,14 @@ class PoolPressure:
     async def admit(self, tenant: str, queue: str | None, category: Category) -> float:
         """See `domain.ports.Pressure`."""
         too_long = self.excess(tenant, queue, category)
-        return too_long or await self._gate.enter(tenant, PRIORITY[category])
+        too_long = too_long or await self._gate.enter(tenant, PRIORITY[category])
+        if not too_long:
+            self._handing_over += 1
+            self._let_in.count += 1
+            if queue == "sms":
+                self._let_in_to_pools.count += 1
+                self._on_the_way[tenant] += 1
+        return too_long
 
     def _wait(self, tenant: str, priority: int) -> float:
         """Seconds until a message accepted now would be submitted; infinite when nothing is."""
@@ -146,10 +160,12 @@ class PoolPressure:
             return None
         return ", ".join(f"{each.name} is {_in_a_word(each)}" for each in carriers[:_NAMED])
 
-    def accepted(self, tenant: str, channel: str) -> None:
+    def handed_over(self, tenant: str, queue: str | None, *, there: bool) -> None:
         """See `domain.ports.Pressure`."""
-        if channel == "sms":
-            self._on_the_way[tenant] += 1
+        self._handing_over -= 1
+        self._handed_over.count += 1
+        if queue == "sms" and not there:
+            self._on_the_way[tenant] = max(self._on_the_way[tenant] - 1, 0)
 
     async def _follow(self) -> None:
         while True:
@@ -174,7 +190,7 @@ class PoolPressure:
         for tenant, count in report.arrived.items():
             arrived = count - before.get(tenant, 0)
             if arrived > 0:
-                self._arrived += arrived
+                self._arrivals.count += arrived
                 self._on_the_way[tenant] = max(self._on_the_way[tenant] - arrived, 0)
         self._seen[url] = (report.boot, report.arrived)
         self._reports[url] = report
@@ -196,7 +212,7 @@ class PoolPressure:
         for tenant, count in self._on_the_way.items():
             # What never comes, since it was canceled or counted by another, is forgotten in time.
             self._on_the_way[tenant] = int(count * _KEPT)
-        if not any(self._waiting.values()) and self._lag < _BEHIND:
+        if not any(self._waiting.values()) and self._lag < _WELL:
             # Nothing is held up anywhere: what was counted and did not come was canceled, or went
             # to a pool that no longer says so.
             self._on_the_way.clear()
@@ -205,11 +221,38 @@ class PoolPressure:
     def _set_pace(self) -> None:
         now = self._loop.time()
         elapsed, self._summed_up_at = max(now - self._summed_up_at, 0.01), now
-        arriving, self._arrived = self._arrived / elapsed, 0
-        self._arriving += (arriving - self._arriving) * min(elapsed / _SMOOTHED_OVER, 1.0)
-        under_way = self._on_the_way.total()
-        behind = max(self._lag, under_way / max(self._arriving, 1.0) if under_way > _FEW else 0.0)
-        self._gate.adapt(behind, self._arriving, now)
+        arriving = self._arrivals.after(elapsed)
+        handed_over = self._handed_over.after(elapsed)
+        let_in, to_pools = self._let_in.after(elapsed), self._let_in_to_pools.after(elapsed)
+        behind = max(
+            self._lag,
+            _seconds(self._on_the_way.total(), arriving),
+            _seconds(self._handing_over, handed_over),
+        )
+        # The pools count what comes to them. The others fare as these do: Restate makes no
+        # difference between them.
+        few = to_pools < _SHARE_THAT_TELLS * let_in
+        through = handed_over if few else arriving * max(let_in / max(to_pools, 1.0), 1.0)
+        self._gate.adapt(behind, through, now)
+
+
+class _Rate:
+    """How many a second there were of late."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._rate = 0.0
+
+    def after(self, elapsed: float) -> float:
+        """Take in what was counted in the seconds since the last call."""
+        counted, self.count = self.count / elapsed, 0
+        self._rate += (counted - self._rate) * min(elapsed / _SMOOTHED_OVER, 1.0)
+        return self._rate
+
+
+def _seconds(waiting: int, a_second: float) -> float:
+    """How far behind it is for so many to wait."""
+    return waiting / max(a_second, 1.0) if waiting > _FEW else 0.0
 
 
 def _in_a_word(carrier: CarrierReport) -> str:

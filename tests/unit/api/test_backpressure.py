@@ -26,20 +26,24 @@ class FakePressure:
     def __init__(self) -> None:
         self.waits: dict[tuple[str, str | None, Category], float] = {}
         self.too_long: dict[tuple[str, str | None, Category], float] = {}
-        self.told: list[tuple[str, str]] = []
+        self.admitted: list[tuple[str, str | None]] = []
+        self.told: list[tuple[str, str | None, bool]] = []
         self.down: str | None = None
 
     def excess(self, tenant: str, queue: str | None, category: Category) -> float:
         return self.too_long.get((tenant, queue, category), 0.0)
 
     async def admit(self, tenant: str, queue: str | None, category: Category) -> float:
-        return self.waits.get((tenant, queue, category), 0.0)
+        wait = self.waits.get((tenant, queue, category), 0.0)
+        if not wait:
+            self.admitted.append((tenant, queue))
+        return wait
 
     def standstill(self, channel: str) -> str | None:
         return self.down
 
-    def accepted(self, tenant: str, channel: str) -> None:
-        self.told.append((tenant, channel))
+    def handed_over(self, tenant: str, queue: str | None, *, there: bool) -> None:
+        self.told.append((tenant, queue, there))
 
 
 @pytest.fixture
@@ -86,7 +90,7 @@ async def test_only_what_waits_for_a_carrier_first_is_asked(pressure, chosen, qu
         headers = {"Authorization": f"Bearer {ALICE}"}
         answer = await client.post("/v1/messages", json=MESSAGE, headers=headers)
     assert answer.status_code == (429 if queues else 202)
-    assert pressure.told == []
+    assert pressure.told == ([] if queues else [("alice", None, True)])
 
 
 @pytest.mark.parametrize("chosen", [("twilio",), ()])
@@ -135,7 +139,21 @@ async def test_where_no_carrier_takes_anything_that_is_the_reason(world, pressur
 
 async def test_a_queue_within_its_limit_takes_more_and_is_told(world, pressure):
     assert (await world.post()).status_code == 202
-    assert pressure.told == [("alice", "sms")]
+    assert pressure.told == [("alice", "sms", True)]
+
+
+async def test_what_restate_did_not_take_is_told(world, pressure):
+    world.engine.down = True
+    assert (await world.post()).status_code == 503
+    assert pressure.told == [("alice", "sms", False)]
+
+
+@pytest.mark.parametrize("sent", [{"send_at": "2026-05-02T12:00:00Z"}, {}])
+async def test_each_that_is_admitted_is_told_of(world, pressure, sent):
+    """And no other: not one that is due later."""
+    assert (await world.post({**MESSAGE, **sent})).status_code == 202
+    assert [(tenant, queue) for tenant, queue, _ in pressure.told] == pressure.admitted
+    assert len(pressure.told) == (0 if sent else 1)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def gate(monkeypatch):
 
 def paced(gate, pace):
     """Close it to this pace."""
-    gate.adapt(BEHIND, pace / 0.85, gate.loop.time())
+    gate.adapt(BEHIND, 2 * pace, gate.loop.time())
     assert gate.pace == pytest.approx(pace)
     return gate
 
@@ -80,19 +80,23 @@ def crowd(count, tenant="bulk", priority=TRANSACTIONAL):
 ADAPTED = {
     # (seconds after the one before, seconds behind, getting through), the pace afterwards
     "open until something is behind": ([(1, LAG, 50)], None),
-    "below what gets through": ([(1, BEHIND, 100)], 85),
+    "below what gets through, the more is behind": ([(1, 1.4 * LAG, 100)], 80),
+    "not below half of it": ([(1, 100, 100)], 50),
     "not below the slowest": ([(1, BEHIND, 1)], 20),
-    "once a second": ([(1, BEHIND, 100), (0.9, BEHIND, 50)], 85),
-    "and again": ([(1, BEHIND, 100), (1, BEHIND, 50)], 42.5),
-    "from the pace if more gets through": ([(1, BEHIND, 100), (1, BEHIND, 500)], 85 * 0.85),
-    "up again": ([(1, BEHIND, 100), (0.25, 0, 100), (0.25, 0, 100)], 85 * 1.05**2),
-    "open again once nothing makes use of it": (
-        [(1, BEHIND, 100), *[(0.25, 0, 10)] * 3],
+    "at what gets through, when as much is behind as may be": (
+        [(1, BEHIND, 100), (0.25, LAG, 100)],
+        100,
+    ),
+    "above it, the less is behind": ([(1, BEHIND, 100), (0.25, 0.6 * LAG, 100)], 120),
+    "after what gets through": ([(1, BEHIND, 100), (0.25, 0, 100), (0.25, 0, 300)], 450),
+    "open again once nothing has been behind for a while": (
+        [(1, BEHIND, 100), *[(0.25, 0, 10)] * 8],
         None,
     ),
-    "not as long as it is made use of": (
-        [(1, BEHIND, 100), *[(0.25, 0, 85)] * 3],
-        85 * 1.05**3,
+    "not before": ([(1, BEHIND, 100), *[(0.25, 0, 40)] * 7], 60),
+    "not while something is behind now and then": (
+        [(1, BEHIND, 100), *[(0.25, 0, 40)] * 4, (0.25, BEHIND, 40), *[(0.25, 0, 40)] * 7],
+        60,
     ),
 }
 
@@ -110,10 +114,12 @@ def test_it_does_not_open_upon_those_who_wait(gate):
     async def story():
         waiting = [asyncio.ensure_future(gate.enter("bulk", TRANSACTIONAL)) for _ in range(80)]
         await some_went_in(waiting)
-        gate.adapt(0, 0, gate.loop.time())
+        gate.adapt(0, 70, gate.loop.time() + 2)
         assert gate.pace is not None
         await asyncio.gather(*waiting)
-        gate.adapt(0, 0, gate.loop.time())
+        gate.adapt(0, 70, gate.loop.time() + 3)
+        assert gate.pace is not None
+        gate.adapt(0, 70, gate.loop.time() + 5)
         assert gate.pace is None
 
     paced(gate, 70)
@@ -145,7 +151,7 @@ def test_no_faster_than_its_pace(gate):
 def test_a_slower_pace_is_kept_by_those_who_wait_already(gate):
     paced(gate, 100)
     start = gate.loop.time()
-    gate.loop.call_later(1.0, lambda: gate.adapt(BEHIND, 20 / 0.85, gate.loop.time()))
+    gate.loop.call_later(1.0, lambda: gate.adapt(BEHIND, 40, gate.loop.time()))
     order = gate.run(entered(gate, *crowd(150)))
     later = [at for _, at, answer in order if at > start + 1.1 and not answer]
     assert len(later) >= (PATIENCE - 1.2) * 20

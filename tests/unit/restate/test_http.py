@@ -1,0 +1,152 @@
+"""Requests that share a few connections: who waits longest is next, and no turn is lost."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from adapters.restate.http import ConnectionGone, HttpClient
+from tests.waiting import eventually
+
+
+class Server:
+    """Answers each request once it is told to, in any order."""
+
+    def __init__(self):
+        self.asked = {}
+        self.order = []
+        self.connections = 0
+        self._writers = []
+
+    async def start(self):
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    def answer(self, path, *, close=False):
+        """What is asked for now."""
+        self.asked.pop(path).set_result(close)
+
+    async def stop(self):
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _serve(self, reader, writer):
+        self.connections += 1
+        self._writers.append(writer)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                path = head.split()[1].decode()
+                self.order.append(path)
+                self.asked[path] = asyncio.get_running_loop().create_future()
+                close = await self.asked[path]
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                if close:
+                    writer.close()
+                    return
+
+
+@pytest.fixture
+async def server():
+    server = await Server().start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def client(server):
+    client = HttpClient(server.url, connections=1, timeout=30.0)
+    yield client
+    await client.close()
+
+
+async def begun(client, server, *paths):
+    """Requests, begun one after the other: the first is being served, the others wait."""
+    tasks = []
+    for path in paths:
+        tasks.append(asyncio.ensure_future(client.request("GET", path)))
+        await asyncio.sleep(0)
+    await eventually(lambda: paths[0] in server.asked)
+    return tasks
+
+
+async def answered(server, *paths):
+    """Each as it comes, in this order and no other."""
+    for path in paths:
+        await eventually(lambda: bool(server.asked))
+        assert list(server.asked) == [path]
+        server.answer(path)
+
+
+def when_it_is_free(client, monkeypatch, *, before=lambda: None, after=lambda: None):
+    """What happens once, at the moment at which the connection becomes free."""
+    idle = client.idle
+
+    def hooked(connection):
+        monkeypatch.setattr(client, "idle", idle)
+        before()
+        idle(connection)
+        after()
+
+    monkeypatch.setattr(client, "idle", hooked)
+
+
+async def test_who_waits_is_next_whoever_comes_meanwhile(client, server, monkeypatch):
+    tasks = await begun(client, server, "/1", "/2", "/3")
+
+    def come():
+        """It runs before those who wait have heard of their turn."""
+        tasks.append(asyncio.ensure_future(client.request("GET", "/late")))
+
+    when_it_is_free(client, monkeypatch, before=come)
+    await answered(server, "/1", "/2", "/3", "/late")
+    await asyncio.gather(*tasks)
+    assert server.connections == 1
+
+
+async def test_a_turn_that_is_given_up_goes_to_the_next(client, server):
+    tasks = await begun(client, server, "/1", "/2", "/3")
+    tasks[1].cancel()
+    await answered(server, "/1", "/3")
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert server.order == ["/1", "/3"]
+
+
+async def test_a_turn_that_is_given_up_as_it_comes_goes_to_the_next(client, server, monkeypatch):
+    tasks = await begun(client, server, "/1", "/2", "/3")
+    # It has been given the connection, and has not run since.
+    when_it_is_free(client, monkeypatch, after=tasks[1].cancel)
+    await answered(server, "/1", "/3")
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert tasks[1].cancelled()
+
+
+async def test_a_connection_that_closes_makes_room_for_another(client, server):
+    tasks = await begun(client, server, "/1", "/2")
+    server.answer("/1", close=True)
+    await eventually(lambda: "/2" in server.asked or tasks[1].done())
+    if tasks[1].done():
+        # It was written before the end was heard of: nobody knows whether it was read.
+        with pytest.raises(ConnectionGone):
+            tasks[1].result()
+    else:
+        server.answer("/2")
+        await tasks[1]
+    third = asyncio.ensure_future(client.request("GET", "/3"))
+    await answered(server, "/3")
+    await third
+
+
+async def test_many_take_turns_over_few_connections(server):
+    client = HttpClient(server.url, connections=3, timeout=30.0)
+    tasks = [asyncio.ensure_future(client.request("GET", f"/{n}")) for n in range(30)]
+    while not all(task.done() for task in tasks):
+        await eventually(lambda: bool(server.asked) or all(task.done() for task in tasks))
+        for path in list(server.asked):
+            server.answer(path)
+        await asyncio.sleep(0)
+    assert [int(path[1:]) for path in server.order] == sorted(range(30))
+    assert server.connections == 3
+    await client.close()
