@@ -20,8 +20,9 @@ LAG = 0.5
 
 _GAIN = 0.5
 """How much faster the pace is than what gets through when nothing is behind at all."""
-_SLOWEST_SHARE = 0.5
-"""Of what gets through, however much is behind."""
+_SLOWEST_SHARE = 0.1
+"""Of what gets through, however much is behind. What gets through is all that does, also from other
+API processes: with so many beside each other, each lets in its share once it is behind enough."""
 _SLOWEST = 100.0
 """Messages a second that are let in whatever is behind: one slow moment is no flood."""
 _OPENS_AFTER = 2.0

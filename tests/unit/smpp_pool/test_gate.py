@@ -3,6 +3,7 @@
 import asyncio
 import selectors
 from itertools import pairwise
+from statistics import fmean
 
 import pytest
 
@@ -81,7 +82,7 @@ ADAPTED = {
     # (seconds after the one before, seconds behind, getting through), the pace afterwards
     "open until something is behind": ([(1, LAG, 50)], None),
     "below what gets through, the more is behind": ([(1, 1.4 * LAG, 100)], 80),
-    "not below half of it": ([(1, 100, 100)], 50),
+    "not below a tenth of it": ([(1, 100, 300)], 30),
     "not below the slowest": ([(1, BEHIND, 1)], 20),
     "at what gets through, when as much is behind as may be": (
         [(1, BEHIND, 100), (0.25, LAG, 100)],
@@ -108,6 +109,21 @@ def test_pace(gate, steps, pace):
         now += after
         gate.adapt(behind, getting_through, now)
     assert gate.pace == (None if pace is None else pytest.approx(pace))
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4, 8])
+def test_several_that_know_the_sum_only_let_in_no_more_than_gets_through(gate, processes):
+    """Each sees what gets through of all; what each lets in comes on top of the others'."""
+    capacity, under_way, now = 1000.0, 1000.0, gate.loop.time()
+    rates = []
+    for _ in range(400):
+        now += 0.25
+        gate.adapt(under_way / capacity, min(capacity, under_way / 0.25), now)
+        let_in = capacity if gate.pace is None else processes * gate.pace
+        under_way = max(under_way + (let_in - capacity) * 0.25, 0.0)
+        assert under_way / capacity <= 4 * LAG
+        rates.append(let_in)
+    assert fmean(rates[-100:]) == pytest.approx(capacity, rel=0.05)
 
 
 def test_it_does_not_open_upon_those_who_wait(gate):
