@@ -213,7 +213,8 @@ class NumberLookup(Section):
     @classmethod
     def _has_a_place(cls, value: str) -> str:
         parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname or "{number}" not in value:
+        place = "{number}" in f"{parts.path}?{parts.query}"
+        if parts.scheme not in ("http", "https") or not parts.hostname or not place:
             raise ValueError("write it as https://host/path/{number}")
         return value
 

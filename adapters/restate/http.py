@@ -28,6 +28,10 @@ class ConnectionGone(ConnectionError):
     """The connection went before the answer came: the request may or may not have been heard."""
 
 
+class TooLarge(ConnectionGone):
+    """An answer is longer than it may be, and was not read to its end."""
+
+
 class NoConnection(ConnectionError):
     """None was made in time: the request was not heard."""
 
@@ -37,7 +41,8 @@ class HttpClient:
 
     At most `connections` are open at once; further requests wait for one. `timeout` seconds bound
     each request from its call to the end of its answer, `connect_timeout` the making of a
-    connection within it.
+    connection within it. `largest` bounds the octets of an answer's body. With `open_ended`, one
+    whose length nobody said ends where the connection does, so what was cut off may look whole.
     """
 
     def __init__(
@@ -47,6 +52,8 @@ class HttpClient:
         connections: int = 128,
         timeout: float = 10.0,
         connect_timeout: float | None = None,
+        largest: int | None = None,
+        open_ended: bool = False,
     ) -> None:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or parts.hostname is None:
@@ -60,6 +67,8 @@ class HttpClient:
         self._limit = connections
         self._timeout = timeout
         self._connect_timeout = connect_timeout
+        self.largest = largest
+        self.open_ended = open_ended
         self._open = 0
         self._idle: list[_Connection] = []
         self._waiting: deque[asyncio.Future[_Connection | None]] = deque()
@@ -69,8 +78,9 @@ class HttpClient:
     ) -> Answer:
         """Send one request; `headers` are whole lines, each ended by CR LF.
 
-        Raises OSError when there is no connection, ConnectionGone when it went in the middle, and
-        TimeoutError. Only after the last two may the request have been heard.
+        Raises OSError when there is no connection, ConnectionGone when it went in the middle, its
+        kind TooLarge for an answer that was not read, and TimeoutError. Only after these may the
+        request have been heard.
         """
         length = "" if body is None else f"content-length: {len(body)}\r\n"
         head = f"{method} {self._prefix}{path} HTTP/1.1\r\n{self._host_header}{headers}{length}\r\n"
@@ -171,6 +181,7 @@ class _Connection(asyncio.Protocol):
         self._answer: asyncio.Future[Answer] | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._body: list[bytes] = []
+        self._room = owner.largest
 
     @property
     def is_open(self) -> bool:
@@ -186,6 +197,7 @@ class _Connection(asyncio.Protocol):
         self._answer = answer
         self._parser = httptools.HttpResponseParser(self)
         self._body = []
+        self._room = self._owner.largest
         self._transport.write(request)
         return answer
 
@@ -213,14 +225,30 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio."""
         self._owner.closed(self)
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(ConnectionGone("the connection went before the answer"))
+        if exc is None and self._owner.open_ended and self._parser is not None:
+            self._end_with_the_connection(self._parser)
+        self._fail(ConnectionGone("the connection went before the answer"))
 
     # httptools
 
     def on_body(self, body: bytes) -> None:
         """Called by the parser."""
+        if self._room is not None:
+            self._room -= len(body)
+            if self._room < 0:
+                self._body.clear()
+                self._fail(TooLarge("the answer is too long"))
+                self.abort()
+                return
         self._body.append(body)
+
+    def _end_with_the_connection(self, parser: httptools.HttpResponseParser) -> None:
+        if self._answer is not None and not self._answer.done() and parser.get_status_code():
+            self._answer.set_result(Answer(parser.get_status_code(), b"".join(self._body)))
+
+    def _fail(self, error: ConnectionGone) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
 
     def on_message_complete(self) -> None:
         """Called by the parser."""

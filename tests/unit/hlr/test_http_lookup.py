@@ -138,6 +138,75 @@ async def test_a_register_that_is_slow_or_not_there():
             await lookup.look_up("+4520120000")
 
 
-def test_an_address_without_a_place_for_the_number_is_refused():
-    with pytest.raises(ValueError, match="number"):
-        HttpLookup("http://127.0.0.1/", field="mccmnc")
+@pytest.mark.parametrize(
+    ("url", "authorization"),
+    [
+        ("http://127.0.0.1/", None),
+        ("http://{number}.example/", None),
+        ("http://127.0.0.1/a b/{number}", None),
+        ("http://127.0.0.1/{number}", "Bearer a\r\nx: y"),
+    ],
+    ids=["no place", "in the host", "a blank", "two headers"],
+)
+async def test_an_address_that_cannot_be_asked_is_refused(url: str, authorization: str | None):
+    with pytest.raises(ValueError, match=r"number|ASCII"):
+        HttpLookup(url, field="mccmnc", authorization=authorization)
+
+
+@asynccontextmanager
+async def raw(*answers: bytes):
+    """A server that gives each answer, and closes the connection after it."""
+    left = list(answers)
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(left.pop(0))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+
+
+_OPEN_ENDED = b"HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n"
+
+
+async def test_an_answer_may_end_with_the_connection():
+    async with (
+        raw(_OPEN_ENDED + b'{"mccmnc": "23801"}') as (address, _),
+        asking(f"http://{address}/{{number}}") as lookup,
+    ):
+        assert await lookup.look_up("+4520123456") == "23801"
+
+
+async def test_an_answer_that_is_cut_off_is_none():
+    async with (
+        raw(_OPEN_ENDED + b'{"mccmnc": "23801"') as (address, _),
+        asking(f"http://{address}/{{number}}") as lookup,
+    ):
+        with pytest.raises(LookupUnavailable):
+            await lookup.look_up("+4520123456")
+
+
+async def test_a_connection_that_closes_as_it_is_used_is_no_answer():
+    whole = b'HTTP/1.1 200 OK\r\ncontent-length: 19\r\n\r\n{"mccmnc": "23801"}'
+    async with (
+        raw(b"", whole) as (address, asked),
+        asking(f"http://{address}/{{number}}") as lookup,
+    ):
+        assert await lookup.look_up("+4520123456") == "23801"
+    assert len(asked) == 2
+
+
+async def test_a_login_in_the_address_is_sent():
+    whole = b'HTTP/1.1 200 OK\r\ncontent-length: 19\r\n\r\n{"mccmnc": "23801"}'
+    async with (
+        raw(whole) as (address, asked),
+        asking(f"http://me:s%40crt@{address}/find?n={{number}}") as lookup,
+    ):
+        assert await lookup.look_up("+4520123456") == "23801"
+    head = asked[0].decode().splitlines()
+    assert head[0] == "GET /find?n=4520123456 HTTP/1.1"
+    assert "authorization: Basic bWU6c0BjcnQ=" in head
+    assert f"host: {address}" in head
