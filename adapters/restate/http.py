@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
+from contextvars import Context
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -126,15 +127,20 @@ class HttpClient:
         """One more, which `_open` has counted already."""
         try:
             async with asyncio.timeout(self._connect_timeout):
-                _, connection = await self._loop.create_connection(
-                    lambda: _Connection(self), self._host, self._port, ssl=self._tls
-                )
+                # Whoever is the first to use it must not live as long as the connection does.
+                connection = await self._loop.create_task(self._open_one(), context=Context())
         except TimeoutError as error:
             self.closed()
             raise NoConnection("no connection in time") from error
         except BaseException:
             self.closed()
             raise
+        return connection
+
+    async def _open_one(self) -> _Connection:
+        _, connection = await self._loop.create_connection(
+            lambda: _Connection(self), self._host, self._port, ssl=self._tls
+        )
         return connection
 
     # What connections tell
@@ -228,6 +234,9 @@ class _Connection(asyncio.Protocol):
         if exc is None and self._owner.open_ended and self._parser is not None:
             self._end_with_the_connection(self._parser)
         self._fail(ConnectionGone("the connection went before the answer"))
+        # The parser has methods of ours: a circle, which would keep all that hangs on it.
+        self._parser = self._answer = None
+        self._body = []
 
     # httptools
 

@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
+import weakref
+from contextvars import ContextVar
 
 import pytest
 
@@ -137,6 +140,55 @@ async def test_a_connection_that_closes_makes_room_for_another(client, server):
     third = asyncio.ensure_future(client.request("GET", "/3"))
     await answered(server, "/3")
     await third
+
+
+class Held:
+    """Something large that only a request's context has."""
+
+
+async def test_a_connection_keeps_nothing_of_who_used_it_first(client, server, memory):
+    held = await asked_by(client, server, "/1")
+    assert held() is None
+
+
+async def test_a_request_that_was_given_up_leaves_no_garbage(client, server, memory):
+    held = await asked_by(client, server, None)
+    await eventually(lambda: held() is None)
+
+
+@pytest.fixture
+def memory():
+    """Freed at once, or not at all."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+_context = ContextVar("held")
+
+
+async def asked_by(client, server, path):
+    """Somebody who asks and is gone, and whom nobody remembers; without a path it is given up."""
+
+    async def ask(held):
+        _context.set(held)
+        await client.request("GET", path or "/never")
+
+    held = Held()
+    request = asyncio.ensure_future(ask(held))
+    reference = weakref.ref(held)
+    del held
+    await eventually(lambda: bool(server.asked))
+    if path is None:
+        request.cancel()
+    else:
+        server.answer(path)
+    await asyncio.gather(request, return_exceptions=True)
+    del request
+    # The callbacks of this turn of the loop hold what they were given.
+    await asyncio.sleep(0)
+    return reference
 
 
 async def test_many_take_turns_over_few_connections(server):
