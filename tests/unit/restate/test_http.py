@@ -151,9 +151,17 @@ async def test_a_connection_keeps_nothing_of_who_used_it_first(client, server, m
     assert held() is None
 
 
-async def test_a_request_that_was_given_up_leaves_no_garbage(client, server, memory):
+async def test_a_request_that_was_given_up_leaves_no_garbage(client, server, memory, monkeypatch):
+    closed, gone = client.closed, []
+
+    def hooked(connection=None):
+        gone.append(weakref.ref(connection))
+        closed(connection)
+
+    monkeypatch.setattr(client, "closed", hooked)
     held = await asked_by(client, server, None)
-    await eventually(lambda: held() is None)
+    await eventually(lambda: bool(gone) and gone[0]() is None)
+    assert held() is None
 
 
 @pytest.fixture
