@@ -8,6 +8,7 @@ import resource
 import ssl
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextvars import Context
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -200,10 +201,15 @@ def _system_trust() -> ssl.SSLContext:
 async def _open(
     connection: Connection, origin: Origin, host: str, port: int, tls: ssl.SSLContext | None
 ) -> Connection:
+    name = origin.host if tls else None
+    loop = asyncio.get_running_loop()
+
+    async def opened() -> None:
+        await loop.create_connection(lambda: connection, host, port, ssl=tls, server_hostname=name)
+
     try:
-        await asyncio.get_running_loop().create_connection(
-            lambda: connection, host, port, ssl=tls, server_hostname=origin.host if tls else None
-        )
+        # Whoever is the first to use it must not live as long as the connection does.
+        await loop.create_task(opened(), context=Context())
     except BaseException as error:
         connection.discard()
         if isinstance(error, ssl.SSLError):

@@ -118,6 +118,8 @@ class Connection(asyncio.Protocol):
         """Called by asyncio."""
         self._gone(self)
         self._fail(HttpFault("reset", "the connection ended before the answer", maybe_sent=True))
+        # The parser has methods of ours: a circle, which would keep all that hangs on it.
+        vars(self).pop("_parser", None)
 
     # httptools
 

@@ -1,8 +1,10 @@
 """What a guest gets of a provider's answers, of all kinds, and of none."""
 
 import asyncio
+import gc
 import gzip
 import ssl
+import weakref
 import zlib
 
 import pytest
@@ -15,7 +17,7 @@ from adapters.resolution import AT_ONCE
 from adapters.wasm.contract import HttpError, HttpRequest, HttpResponse
 from adapters.wasm.egress import Resolver
 from adapters.wasm.egress.client import Origin
-from adapters.wasm.egress.connection import MAX_HEAD, MAX_HEADERS
+from adapters.wasm.egress.connection import MAX_HEAD, MAX_HEADERS, Connection
 from adapters.wasm.egress.faults import HttpFault
 from tests.certificates import Authority
 from tests.unit.wasm.egress.conftest import DROP, HOST, OK, SILENCE, URL, Provider, answer
@@ -613,6 +615,25 @@ async def test_an_idle_connection_grows_old(send, provider, monkeypatch):
     await eventually(lambda: provider.open == 0)
     await send()
     assert provider.connections == 2
+
+
+async def test_a_connection_that_ended_leaves_no_garbage(send, provider, monkeypatch):
+    """What the collector would find, it may find hours later, with all that hangs on it."""
+    monkeypatch.setattr("adapters.wasm.egress.client.KEPT_ALIVE", 0.02)
+    begun, made = Connection.connection_made, []
+
+    def noted(self, transport):
+        made.append(weakref.ref(self))
+        begun(self, transport)
+
+    monkeypatch.setattr(Connection, "connection_made", noted)
+    gc.collect()
+    gc.disable()
+    try:
+        await send()
+        await eventually(lambda: made[0]() is None)
+    finally:
+        gc.enable()
 
 
 async def test_more_calls_than_connections_wait_for_one(send, provider, monkeypatch):
