@@ -33,6 +33,8 @@ INTERVAL = 0.25
 _TIMEOUT = 2.0
 _BEHIND = 1.0
 """Seconds of lag from which on Restate counts as behind."""
+_SILENT = 3.0
+"""Seconds without a word from any pool after which they are taken to be gone."""
 _WELL = 0.25
 """Seconds of lag that say that nothing is held up anywhere."""
 _SMOOTHED_OVER = 1.0
@@ -95,6 +97,7 @@ class PoolPressure:
         self._reports: dict[str, PoolReport] = {}
         self._carriers: dict[str, CarrierReport] = {}
         self._seen: dict[str, tuple[str, dict[str, int]]] = {}
+        self._heard_at = -math.inf
         self._on_the_way: Counter[str] = Counter()
         self._handing_over = 0
         self._waiting: Counter[tuple[str, int]] = Counter()
@@ -192,6 +195,7 @@ class PoolPressure:
             if arrived > 0:
                 self._arrivals.count += arrived
                 self._on_the_way[tenant] = max(self._on_the_way[tenant] - arrived, 0)
+        self._heard_at = self._loop.time()
         self._seen[url] = (report.boot, report.arrived)
         self._reports[url] = report
 
@@ -224,15 +228,15 @@ class PoolPressure:
         arriving = self._arrivals.after(elapsed)
         handed_over = self._handed_over.after(elapsed)
         let_in, to_pools = self._let_in.after(elapsed), self._let_in_to_pools.after(elapsed)
-        behind = max(
-            self._lag,
-            _seconds(self._on_the_way.total(), arriving),
-            _seconds(self._handing_over, handed_over),
-        )
-        # The pools count what comes to them. The others fare as these do: Restate makes no
-        # difference between them.
-        few = to_pools < _SHARE_THAT_TELLS * let_in
-        through = handed_over if few else arriving * max(let_in / max(to_pools, 1.0), 1.0)
+        behind, through = _seconds(self._handing_over, handed_over), handed_over
+        if now - self._heard_at < _SILENT:
+            # Where no pool says anything, others than theirs have nothing to suffer.
+            behind = max(behind, self._lag)
+            if to_pools >= _SHARE_THAT_TELLS * let_in:
+                # The pools count what comes to them. The others fare as these do: Restate makes no
+                # difference between them.
+                behind = max(behind, _seconds(self._on_the_way.total(), arriving))
+                through = arriving * max(let_in / max(to_pools, 1.0), 1.0)
         self._gate.adapt(behind, through, now)
 
 

@@ -1,5 +1,6 @@
 """What the API makes of the bind pools' reports: pools that are small HTTP servers."""
 
+import asyncio
 import contextlib
 import math
 
@@ -175,6 +176,34 @@ async def test_what_a_pool_said_last_holds(start, how):
         pool.is_broken = True
         await noticed(pool)
     assert await too_long(pressure) == pytest.approx(1)
+
+
+FLOOD = 400
+"""Messages that nobody sees arrive: enough to say that everything is behind."""
+
+
+async def test_what_does_not_arrive_holds_up_the_next(start):
+    pool = FakePool().queues(("acme", "transactional", 1, 1000.0))
+    pressure = await start(pool)
+    for _ in range(FLOOD):
+        await let_in(pressure)
+    await noticed(pool)
+    answers = await asyncio.gather(*(too_long(pressure, channel=None) for _ in range(FLOOD)))
+    assert any(answers)
+
+
+async def test_mail_does_not_wait_for_pools_that_are_gone(start, monkeypatch):
+    monkeypatch.setattr(pressures, "_SILENT", 0.02)
+    pool = FakePool().queues(("acme", "transactional", 1, 1000.0))
+    pressure = await start(pool)
+    pool.is_broken = True
+    asked = pool.asked
+    await eventually(lambda: pool.asked > asked + 10)
+    for _ in range(FLOOD):
+        await let_in(pressure)
+    await noticed(pool)
+    answers = await asyncio.gather(*(too_long(pressure, channel=None) for _ in range(FLOOD)))
+    assert not any(answers)
 
 
 async def test_of_a_pool_that_never_said_anything_nothing_is_held(start):
