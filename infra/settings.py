@@ -214,7 +214,8 @@ class NumberLookup(Section):
     def _has_a_place(cls, value: str) -> str:
         parts = urlsplit(value)
         place = "{number}" in f"{parts.path}?{parts.query}"
-        if parts.scheme not in ("http", "https") or not parts.hostname or not place:
+        is_url = parts.scheme in ("http", "https") and parts.hostname and value.isascii()
+        if not is_url or not place:
             raise ValueError("write it as https://host/path/{number}")
         return value
 

@@ -8,6 +8,7 @@ Those are put together here, octet for octet the same (tests/unit/email/test_com
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.headerregistry import Address, BaseHeader, HeaderRegistry, UnstructuredHeader
@@ -22,10 +23,14 @@ from domain.delivery import DeliveryRequest
 _LINE: Final = 78
 """Characters of a line, at most, that are written as they are. RFC 5322 section 2.1.1."""
 _ATEXT: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-_PLAIN_ADDRESS: Final = re.compile(rf"{_ATEXT}(?:\.{_ATEXT})*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
+_PLAIN_ADDRESS: Final = re.compile(
+    rf"(?!.*=\?){_ATEXT}(?:\.{_ATEXT})*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"
+)
 """A dot-atom at a host's name. RFC 5322 section 3.4.1."""
 _PLAIN_SUBJECT: Final = re.compile(r"(?!.*=\?)[!-~](?:[!-~ ]*[!-~])?")
 _PLAIN_TEXT: Final = re.compile(r"(?:[\t -~]{0,78}\n)*[\t -~]{0,78}")
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+"""All but the tab."""
 _SENDERS: Final = 1_000
 _REST: Final = (
     'Content-Type: text/plain; charset="utf-8"\r\n'
@@ -116,7 +121,9 @@ def _written(
     mail.set_content(request.content.text)
     if request.content.html is not None:
         mail.add_alternative(request.content.html, subtype="html")
-    return mail.as_bytes()
+    content = mail.as_bytes()
+    _check(content.partition(b"\r\n\r\n")[0], mail.keys())
+    return content
 
 
 @lru_cache(_SENDERS)
@@ -124,7 +131,19 @@ def _from(sender: str) -> tuple[str, str]:
     """The From header as the library writes it, and the address in it."""
     mail = EmailMessage(policy=_POLICY)
     mail["From"] = _address(sender)
-    return mail["From"].fold(policy=_POLICY), mail["From"].addresses[0].addr_spec
+    header = mail["From"].fold(policy=_POLICY)
+    _check(header.encode().removesuffix(b"\r\n"), ["From"])
+    return header, mail["From"].addresses[0].addr_spec
+
+
+def _check(head: bytes, names: Sequence[str]) -> None:
+    """Raises ValueError when a head has others than these headers, or a control character. The
+    library refuses those that it is given, but decodes encoded words (RFC 2047) and writes what was
+    in them as it is, line ends too."""
+    lines = head.split(b"\r\n")
+    found = [line.partition(b":")[0] for line in lines if line[:1] not in (b" ", b"\t")]
+    if found != [name.encode() for name in names] or any(map(_CONTROL.search, lines)):
+        raise ValueError("a header has a control character")
 
 
 def _address(sender: str) -> Address:

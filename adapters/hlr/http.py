@@ -7,6 +7,7 @@ mean that nobody serves the number.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 from http import HTTPStatus
@@ -15,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from adapters.restate.http import Answer, ConnectionGone, HttpClient
+from adapters.restate.http import Answer, ConnectionGone, HttpClient, TooLarge
 from domain.ports import LookupUnavailable
 
 _OPERATOR: Final = re.compile(r"[0-9]{5,6}\Z")
@@ -37,17 +38,19 @@ class HttpLookup:
         self, url: str, *, field: str, authorization: str | None = None, timeout: float = 5.0
     ) -> None:
         parts = urlsplit(url)
-        self._target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        path = parts.path or "/"
+        self._target = f"{path}?{parts.query}" if parts.query else path
         if PLACE not in self._target:
             raise ValueError(f"the address has no {PLACE} in its path or query")
         self._path = field.split(".")
+        self._timeout = timeout
         if authorization is None and parts.username is not None:
             login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             authorization = f"Basic {base64.b64encode(login.encode()).decode()}"
         self._headers = "accept: application/json\r\nuser-agent: hermes\r\n"
         if authorization is not None:
             self._headers += f"authorization: {authorization}\r\n"
-        if " " in self._target or not _PLAIN.fullmatch(self._target + (authorization or "")):
+        if " " in self._target or not _PLAIN.fullmatch(f"{url}{authorization}"):
             raise ValueError("the address or the authorization is not in printable ASCII")
         # Most messages to a new number cost a question: a general client took a fourteenth of all
         # that such a message takes.
@@ -82,11 +85,14 @@ class HttpLookup:
         return operator
 
     async def _ask(self, target: str) -> Answer:
-        try:
-            return await self._http.request("GET", target, headers=self._headers)
-        except ConnectionGone:
-            # A server may close a connection that was kept, at the moment at which it is used.
-            return await self._http.request("GET", target, headers=self._headers)
+        async with asyncio.timeout(self._timeout):
+            try:
+                return await self._http.request("GET", target, headers=self._headers)
+            except TooLarge:
+                raise
+            except ConnectionGone:
+                # A server may close a connection that was kept as it is used.
+                return await self._http.request("GET", target, headers=self._headers)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -43,7 +43,7 @@ class HttpClient:
     At most `connections` are open at once; further requests wait for one. `timeout` seconds bound
     each request from its call to the end of its answer, `connect_timeout` the making of a
     connection within it. `largest` bounds the octets of an answer's body. With `open_ended`, one
-    whose length nobody said ends where the connection does, so what was cut off may look whole.
+    whose length nothing says ends where the connection does; it may have been cut off.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class HttpClient:
         self._timeout = timeout
         self._connect_timeout = connect_timeout
         self.largest = largest
-        self.open_ended = open_ended
+        self._open_ended = open_ended
         self._open = 0
         self._idle: list[_Connection] = []
         self._waiting: deque[asyncio.Future[_Connection | None]] = deque()
@@ -125,23 +125,24 @@ class HttpClient:
 
     async def _connect(self) -> _Connection:
         """One more, which `_open` has counted already."""
+        connection = (_OpenEnded if self._open_ended else _Connection)(self)
         try:
             async with asyncio.timeout(self._connect_timeout):
                 # Whoever is the first to use it must not live as long as the connection does.
-                connection = await self._loop.create_task(self._open_one(), context=Context())
-        except TimeoutError as error:
+                await self._loop.create_task(self._dial(connection), context=Context())
+        except BaseException as error:
+            # It may be there all the same: given up at the moment at which it was made.
+            connection.disown()
             self.closed()
-            raise NoConnection("no connection in time") from error
-        except BaseException:
-            self.closed()
+            if isinstance(error, TimeoutError):
+                raise NoConnection("no connection in time") from error
             raise
         return connection
 
-    async def _open_one(self) -> _Connection:
-        _, connection = await self._loop.create_connection(
-            lambda: _Connection(self), self._host, self._port, ssl=self._tls
+    async def _dial(self, connection: _Connection) -> None:
+        await self._loop.create_connection(
+            lambda: connection, self._host, self._port, ssl=self._tls
         )
-        return connection
 
     # What connections tell
 
@@ -188,6 +189,7 @@ class _Connection(asyncio.Protocol):
         self._parser: httptools.HttpResponseParser | None = None
         self._body: list[bytes] = []
         self._room = owner.largest
+        self._is_ours = True
 
     @property
     def is_open(self) -> bool:
@@ -207,6 +209,11 @@ class _Connection(asyncio.Protocol):
         self._transport.write(request)
         return answer
 
+    def disown(self) -> None:
+        """Close now, or as soon as it is there, and be counted no longer."""
+        self._is_ours = False
+        self.abort()
+
     def abort(self) -> None:
         """Close now."""
         if self._transport is not None:
@@ -217,6 +224,8 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
         self._transport = transport  # type: ignore[assignment]
+        if not self._is_ours:
+            self.abort()
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
@@ -226,13 +235,13 @@ class _Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
+            self._fail(ConnectionGone("the answer is not HTTP"))
             self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio."""
-        self._owner.closed(self)
-        if exc is None and self._owner.open_ended and self._parser is not None:
-            self._end_with_the_connection(self._parser)
+        if self._is_ours:
+            self._owner.closed(self)
         self._fail(ConnectionGone("the connection went before the answer"))
         # The parser has methods of ours: a circle, which would keep all that hangs on it.
         self._parser = self._answer = None
@@ -251,10 +260,6 @@ class _Connection(asyncio.Protocol):
                 return
         self._body.append(body)
 
-    def _end_with_the_connection(self, parser: httptools.HttpResponseParser) -> None:
-        if self._answer is not None and not self._answer.done() and parser.get_status_code():
-            self._answer.set_result(Answer(parser.get_status_code(), b"".join(self._body)))
-
     def _fail(self, error: ConnectionGone) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
@@ -271,3 +276,27 @@ class _Connection(asyncio.Protocol):
             self.abort()
         if not answer.done():
             answer.set_result(Answer(parser.get_status_code(), b"".join(self._body)))
+
+
+class _OpenEnded(_Connection):
+    """One whose answers may end with it, where nothing says how long they are (RFC 9112, section
+    6.3)."""
+
+    def exchange(self, request: bytes) -> asyncio.Future[Answer]:
+        """See `_Connection`."""
+        self._has_length = self._has_head = False
+        return super().exchange(request)
+
+    def eof_received(self) -> None:
+        """Called by asyncio."""
+        if self._parser is not None and self._has_head and not self._has_length:
+            self.on_message_complete()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by the parser."""
+        if name.lower() in (b"content-length", b"transfer-encoding"):
+            self._has_length = True
+
+    def on_headers_complete(self) -> None:
+        """Called by the parser."""
+        self._has_head = True

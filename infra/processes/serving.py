@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import resource
@@ -157,8 +158,15 @@ async def _listening(listener: Listener) -> list[socket.socket]:
         listener.host, listener.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
     sockets: list[socket.socket] = []
-    for family, *_, address in dict.fromkeys(found):
-        first = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    for place, (family, *_, address) in enumerate(dict.fromkeys(found), start=1):
+        try:
+            first = socket.create_server(address, family=family, backlog=_BACKLOG)
+        except OSError as error:
+            # "localhost" has an IPv6 address on machines without IPv6, too.
+            last = place == len(found) and not sockets
+            if error.errno != errno.EAFNOSUPPORT or last:
+                raise
+            continue
         sockets += [first, *(first.dup() for _ in range(_ACCEPTED_A_TURN - 1))]
     return sockets
 

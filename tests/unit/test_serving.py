@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 
@@ -41,6 +42,28 @@ async def _turns_until_all_are_accepted() -> int:
 
 def test_a_turn_of_the_loop_accepts_many():
     assert uvloop.run(_turns_until_all_are_accepted()) < CLIENTS / 2
+
+
+async def test_a_machine_without_ipv6_listens_at_localhost(monkeypatch):
+    create, families = socket.create_server, []
+
+    async def both(host, port, **_):
+        places = {socket.AF_INET6: ("::1", port, 0, 0), socket.AF_INET: ("127.0.0.1", port)}
+        return [(family, socket.SOCK_STREAM, 6, "", place) for family, place in places.items()]
+
+    def without_ipv6(address, *, family, **options):
+        families.append(family)
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return create(address, family=family, **options)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", both)
+    monkeypatch.setattr(socket, "create_server", without_ipv6)
+    sockets = await _listening(Listener(host="localhost", port=Ports.free().api))
+    assert families == [socket.AF_INET6, socket.AF_INET]
+    assert {each.family for each in sockets} == {socket.AF_INET}
+    for each in sockets:
+        each.close()
 
 
 async def test_an_address_that_is_taken_is_said(caplog):

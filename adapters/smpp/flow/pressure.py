@@ -34,7 +34,7 @@ _TIMEOUT = 2.0
 _BEHIND = 1.0
 """Seconds of lag from which on Restate counts as behind."""
 _SILENT = 3.0
-"""Seconds without a word from any pool after which they are taken to be gone."""
+"""Seconds without a word from a pool after which it is taken to be gone."""
 _WELL = 0.25
 """Seconds of lag that say that nothing is held up anywhere."""
 _SMOOTHED_OVER = 1.0
@@ -97,7 +97,7 @@ class PoolPressure:
         self._reports: dict[str, PoolReport] = {}
         self._carriers: dict[str, CarrierReport] = {}
         self._seen: dict[str, tuple[str, dict[str, int]]] = {}
-        self._heard_at = -math.inf
+        self._heard_at: dict[str, float] = {}
         self._on_the_way: Counter[str] = Counter()
         self._handing_over = 0
         self._waiting: Counter[tuple[str, int]] = Counter()
@@ -195,13 +195,15 @@ class PoolPressure:
             if arrived > 0:
                 self._arrivals.count += arrived
                 self._on_the_way[tenant] = max(self._on_the_way[tenant] - arrived, 0)
-        self._heard_at = self._loop.time()
+        self._heard_at[url] = self._loop.time()
         self._seen[url] = (report.boot, report.arrived)
         self._reports[url] = report
 
     def _sum_up(self) -> None:
         reports = list(self._reports.values())
-        self._lag = max((report.lag_s for report in reports), default=0.0)
+        # What a pool said before it went would hold up all others for as long as it is gone.
+        heard = [self._reports[url] for url in self._heard_lately()]
+        self._lag = max((report.lag_s for report in heard), default=0.0)
         self._waiting = Counter()
         self._pace = {}
         self._carriers = _best_of_each(reports)
@@ -222,6 +224,10 @@ class PoolPressure:
             self._on_the_way.clear()
         self._set_pace()
 
+    def _heard_lately(self) -> list[str]:
+        oldest = self._loop.time() - _SILENT
+        return [url for url, at in self._heard_at.items() if at > oldest]
+
     def _set_pace(self) -> None:
         now = self._loop.time()
         elapsed, self._summed_up_at = max(now - self._summed_up_at, 0.01), now
@@ -229,7 +235,7 @@ class PoolPressure:
         handed_over = self._handed_over.after(elapsed)
         let_in, to_pools = self._let_in.after(elapsed), self._let_in_to_pools.after(elapsed)
         behind, through = _seconds(self._handing_over, handed_over), handed_over
-        if now - self._heard_at < _SILENT:
+        if self._heard_lately():
             # Where no pool says anything, others than theirs have nothing to suffer.
             behind = max(behind, self._lag)
             if to_pools >= _SHARE_THAT_TELLS * let_in:

@@ -12,6 +12,17 @@ from adapters.email import composing
 from adapters.email.composing import compose
 
 AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+HEADERS = {
+    "From",
+    "To",
+    "Subject",
+    "Date",
+    "Message-ID",
+    "Auto-Submitted",
+    "Content-Type",
+    "Content-Transfer-Encoding",
+    "MIME-Version",
+}
 
 
 def composed(request):
@@ -110,6 +121,12 @@ def test_lines_end_as_smtp_wants_them(request_for):
         {"subject": "Hi\rBcc: eve@example.com"},
         {"to": "anna@example.com\nBcc: eve@example.com"},
         {"sender": "A\nBcc: eve@example.com <a@example.com>"},
+        {"subject": "=?utf-8?q?a=0D=0ABcc:_eve@example.com?="},
+        {"subject": "=?utf-8?b?YQ0KQmNjOiBldmVAZXhhbXBsZS5jb20=?="},
+        {"subject": "=?utf-8?q?a=0D=0A=0D=0AAnother_body?="},
+        {"sender": "=?utf-8?q?a=0D=0ABcc:_eve@example.com?= <a@example.com>"},
+        {"sender": "=?utf-8?q?a=0D=0Ab?= <a@example.com>"},
+        {"to": "=?utf-8?q?a=0D=0ABcc:_eve?=@example.com"},
     ],
     ids=ascii,
 )
@@ -120,6 +137,15 @@ def test_no_header_can_be_smuggled_in(request_for, wrong):
         return
     assert "Bcc" not in mail
     assert b"\nBcc:" not in octets
+    assert set(mail.keys()) == HEADERS
+    assert mail.get_content().strip() == "Hi Anna"
+
+
+@pytest.mark.parametrize("header", ["subject", "sender"])
+def test_control_characters_in_encoded_words_are_refused(request_for, header):
+    value = "=?utf-8?q?a=0D=0Ab?="
+    with pytest.raises(ValueError, match="control character"):
+        composed(request_for(**{header: value if header == "subject" else f"{value} <a@b.dk>"}))
 
 
 def test_a_long_link_to_unsubscribe_stays_whole(request_for):
@@ -145,6 +171,7 @@ _TEXTS = st.lists(
     domain=st.sampled_from(["hermes.example", "x" * 60 + ".example"]),
 )
 @example(to="a@example.com", subject="=?utf-8?q?x?=", text="Hi", domain="hermes.example")
+@example(to="=?utf-8?q?a?=@b.dk", subject="Hi", text="Hi", domain="hermes.example")
 @example(to="a@example.com", subject="Hi", text="", domain="hermes.example")
 @example(to="a@example.com", subject="Hi", text="\n", domain="hermes.example")
 @example(to="a@example.com", subject="Hi", text="one\n\ntwo\n\n", domain="hermes.example")

@@ -189,6 +189,50 @@ async def test_an_answer_that_is_cut_off_is_none():
             await lookup.look_up("+4520123456")
 
 
+_WHOLE = b'{"mccmnc": "23801"}'
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 404",
+        b"HTTP/1.1 404 Not Found\r\ncontent-type\x01: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n" + _WHOLE,
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n13\r\n" + _WHOLE + b"\r\nz",
+        b"nonsense",
+        b"",
+    ],
+    ids=["half a head", "a bad header", "too short", "a bad chunk", "no HTTP", "nothing"],
+)
+async def test_a_broken_answer_says_nothing_about_the_number(answer: bytes):
+    async with (
+        raw(answer, answer) as (address, _),
+        asking(f"http://{address}/{{number}}") as lookup,
+    ):
+        with pytest.raises(LookupUnavailable):
+            await lookup.look_up("+4520123456")
+
+
+async def test_an_answer_that_is_too_long_is_not_asked_for_again():
+    long = b"HTTP/1.1 200 OK\r\ncontent-length: 70000\r\n\r\n" + b" " * 70_000
+    async with (
+        raw(long, long) as (address, asked),
+        asking(f"http://{address}/{{number}}") as lookup,
+    ):
+        with pytest.raises(LookupUnavailable):
+            await lookup.look_up("+4520123456")
+    assert len(asked) == 1
+
+
+async def test_an_address_without_a_path_is_asked_at_the_root():
+    async with (
+        raw(_OPEN_ENDED + _WHOLE) as (address, asked),
+        asking(f"http://{address}?n={{number}}") as lookup,
+    ):
+        assert await lookup.look_up("+4520123456") == "23801"
+    assert asked[0].startswith(b"GET /?n=4520123456 HTTP/1.1\r\n")
+
+
 async def test_a_connection_that_closes_as_it_is_used_is_no_answer():
     whole = b'HTTP/1.1 200 OK\r\ncontent-length: 19\r\n\r\n{"mccmnc": "23801"}'
     async with (

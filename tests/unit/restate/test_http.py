@@ -1,7 +1,6 @@
 """Requests that share a few connections: who waits longest is next, and no turn is lost."""
 
 import asyncio
-import contextlib
 import gc
 import weakref
 from contextvars import ContextVar
@@ -18,7 +17,7 @@ class Server:
     def __init__(self):
         self.asked = {}
         self.order = []
-        self.connections = 0
+        self.connections = self.open = 0
         self._writers = []
 
     async def start(self):
@@ -37,18 +36,26 @@ class Server:
 
     async def _serve(self, reader, writer):
         self.connections += 1
+        self.open += 1
         self._writers.append(writer)
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                path = head.split()[1].decode()
-                self.order.append(path)
-                self.asked[path] = asyncio.get_running_loop().create_future()
-                close = await self.asked[path]
-                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-                if close:
-                    writer.close()
-                    return
+        try:
+            await self._answer_all(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+        finally:
+            self.open -= 1
+
+    async def _answer_all(self, reader, writer):
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            path = head.split()[1].decode()
+            self.order.append(path)
+            self.asked[path] = asyncio.get_running_loop().create_future()
+            close = await self.asked[path]
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            if close:
+                writer.close()
+                return
 
 
 @pytest.fixture
@@ -197,6 +204,34 @@ async def asked_by(client, server, path):
     # The callbacks of this turn of the loop hold what they were given.
     await asyncio.sleep(0)
     return reference
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_request_given_up_while_it_connects_leaves_no_connection(
+    client, server, monkeypatch, moment
+):
+    dial, requests = client._dial, []
+
+    async def dialed(connection):
+        """It is there, and who wanted it has not heard of that."""
+        if moment == "before":
+            requests[-1].cancel()
+            await asyncio.sleep(0)
+        await dial(connection)
+        requests[-1].cancel()
+
+    monkeypatch.setattr(client, "_dial", dialed)
+    for n in range(6):
+        requests.append(asyncio.ensure_future(client.request("GET", f"/{n}")))
+        await asyncio.gather(*requests, return_exceptions=True)
+        assert requests[-1].cancelled()
+    await eventually(lambda: server.open == 0)
+    assert client._open == 0
+    monkeypatch.setattr(client, "_dial", dial)
+    last = asyncio.ensure_future(client.request("GET", "/last"))
+    await answered(server, "/last")
+    await last
+    assert (client._open, server.order) == (1, ["/last"])
 
 
 async def test_many_take_turns_over_few_connections(server):

@@ -192,6 +192,16 @@ async def test_what_does_not_arrive_holds_up_the_next(start):
     assert any(answers)
 
 
+async def test_what_a_pool_was_behind_by_goes_with_it(start, monkeypatch):
+    monkeypatch.setattr(pressures, "_SILENT", 0.05)
+    behind, well = FakePool(), FakePool()
+    behind.says["lag_s"] = LONGEST + 5
+    pressure = await start(behind, well)
+    assert await too_long(pressure) == pytest.approx(5)
+    behind.is_broken = True
+    await eventually(lambda: pressure.excess("acme", "sms", OTP) == 0)
+
+
 async def test_mail_does_not_wait_for_pools_that_are_gone(start, monkeypatch):
     monkeypatch.setattr(pressures, "_SILENT", 0.02)
     pool = FakePool().queues(("acme", "transactional", 1, 1000.0))
