@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from adapters.hlr.cache import OperatorCache
+from adapters.hlr.http import HttpLookup
 from adapters.store import senders
 from adapters.store.recent_content import RecentContent
 from adapters.store.sections import Section, Sections
@@ -53,9 +54,6 @@ async def _operators(settings: Settings, key: bytes, stack: AsyncExitStack) -> O
     lookup = settings.number_lookup
     if lookup is None:
         return NoOperators()
-    # Its HTTP client takes 0.1 s to import, which a process without a lookup need not wait for.
-    from adapters.hlr.http import HttpLookup
-
     authorization = lookup.authorization
     provider = HttpLookup(
         lookup.url,

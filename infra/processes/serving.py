@@ -158,16 +158,19 @@ async def _listening(listener: Listener) -> list[socket.socket]:
         listener.host, listener.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
     sockets: list[socket.socket] = []
-    for place, (family, *_, address) in enumerate(dict.fromkeys(found), start=1):
+    absent: OSError | None = None
+    for family, *_, address in dict.fromkeys(found):
         try:
             first = socket.create_server(address, family=family, backlog=_BACKLOG)
         except OSError as error:
-            # "localhost" has an IPv6 address on machines without IPv6, too.
-            last = place == len(found) and not sockets
-            if error.errno != errno.EAFNOSUPPORT or last:
+            if error.errno != errno.EAFNOSUPPORT:
                 raise
-            continue
-        sockets += [first, *(first.dup() for _ in range(_ACCEPTED_A_TURN - 1))]
+            # "localhost" has an IPv6 address on machines without IPv6, too.
+            absent = error
+        else:
+            sockets += [first, *(first.dup() for _ in range(_ACCEPTED_A_TURN - 1))]
+    if absent is not None and not sockets:
+        raise absent
     return sockets
 
 
